@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# The whole test suite in tiers: cheap checks first, then everything. Prints
+# failures in full and one closing line.
+set -uo pipefail
+export CGO_ENABLED=0
+status=0
+
+step() { printf '\n== %s\n' "$*"; }
+
+step "format and vet"
+unformatted=$(git ls-files '*.go' | xargs gofmt -l)
+if [ -n "$unformatted" ]; then
+	printf 'not formatted (run gofmt -w): %s\n' "$unformatted"
+	status=1
+fi
+go vet ./... || status=1
+
+step "generated files are what their sources make"
+scripts/check-generated.sh || status=1
+
+step "tests${GABION_REQUIRE:+ (required here: $GABION_REQUIRE)}"
+go build -o bin/summary ./test/summary || exit 1
+go test -json -timeout 20m "$@" ./... 2>&1 | bin/summary || status=1
+exit $status
