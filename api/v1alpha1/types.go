@@ -44,50 +44,64 @@ const (
 type WorkloadPolicy struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata"`
-	Spec              WorkloadPolicySpec `json:"spec"`
+	// Spec says what the selected containers may do.
+	Spec WorkloadPolicySpec `json:"spec"`
 }
 
 // ClusterWorkloadPolicy says the same of containers in any namespace.
 type ClusterWorkloadPolicy struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata"`
-	Spec              WorkloadPolicySpec `json:"spec"`
+	// Spec says what the selected containers may do.
+	Spec WorkloadPolicySpec `json:"spec"`
 }
 
 // WorkloadPolicySpec is the body of both workload policy kinds.
 type WorkloadPolicySpec struct {
+	// Selector chooses the containers; "{}" means all of them.
 	Selector Selector `json:"selector"`
 	// Mode is the default for every section. Default: Monitor.
 	Mode Mode `json:"mode,omitempty"`
 	// WhenBlind: default Open.
-	WhenBlind WhenBlind    `json:"whenBlind,omitempty"`
-	Process   *ProcessSpec `json:"process,omitempty"`
-	Network   *NetworkSpec `json:"network,omitempty"`
+	WhenBlind WhenBlind `json:"whenBlind,omitempty"`
+	// Process says which programs may run; absent: nothing is said of them.
+	Process *ProcessSpec `json:"process,omitempty"`
+	// Network says which connections may be made and accepted; absent: nothing
+	// is said of them.
+	Network *NetworkSpec `json:"network,omitempty"`
 }
 
 // Selector chooses containers. Present fields must all match; an empty
 // selector matches every container in the policy's reach.
 type Selector struct {
-	MatchLabels      map[string]string                 `json:"matchLabels,omitempty"`
+	// MatchLabels are labels the container must have, with these values.
+	MatchLabels map[string]string `json:"matchLabels,omitempty"`
+	// MatchExpressions are conditions on labels: In, NotIn, Exists, DoesNotExist.
 	MatchExpressions []metav1.LabelSelectorRequirement `json:"matchExpressions,omitempty"`
-	// Workloads, Containers, Images and ServiceAccounts are glob patterns
-	// ("*" within a segment); one of each present list must match.
-	Workloads       []string `json:"workloads,omitempty"`
-	Containers      []string `json:"containers,omitempty"`
-	Images          []string `json:"images,omitempty"`
+	// Workloads are glob patterns for the workload's name ("*" within a
+	// segment, "**" across); as in every list here, one of them must match.
+	Workloads []string `json:"workloads,omitempty"`
+	// Containers are glob patterns for the container's name.
+	Containers []string `json:"containers,omitempty"`
+	// Images are glob patterns for the image: "nginx", "nginx:1.*",
+	// "registry.example/team/**".
+	Images []string `json:"images,omitempty"`
+	// ServiceAccounts are glob patterns for the service account's name.
 	ServiceAccounts []string `json:"serviceAccounts,omitempty"`
-	// Namespaces is for ClusterWorkloadPolicy only.
+	// Namespaces are glob patterns, for documents of cluster scope only.
 	Namespaces []string `json:"namespaces,omitempty"`
 }
 
 // ProcessSpec says which programs may run.
 type ProcessSpec struct {
+	// Mode of this section; default: the policy's mode.
 	Mode Mode `json:"mode,omitempty"`
 	// Drift: Deny forbids executables that are not in the image.
 	Drift Action `json:"drift,omitempty"`
 	// Allow is the whole truth when present (even if empty): anything else is denied.
-	Allow []ProcessRule `json:"allow,omitempty"`
-	Deny  []ProcessRule `json:"deny,omitempty"`
+	Allow []ProcessRule `json:"allow,omitzero"`
+	// Deny wins over every allow.
+	Deny []ProcessRule `json:"deny,omitempty"`
 }
 
 // ProcessRule names programs by path or by class; exactly one of the two.
@@ -96,41 +110,55 @@ type ProcessRule struct {
 	// in it, "/dir/**" anything below; elsewhere no wildcards.
 	Path string `json:"path,omitempty"`
 	// Class is a name from content/classes: shell, package-manager, ...
-	Class  string `json:"class,omitempty"`
+	Class string `json:"class,omitempty"`
+	// Reason is for the reader: why this rule is here.
 	Reason string `json:"reason,omitempty"`
 }
 
 // NetworkSpec says which connections may be made and accepted. A direction
 // that is present is the whole truth for new connections of that direction.
 type NetworkSpec struct {
-	Mode    Mode           `json:"mode,omitempty"`
-	Ingress []IngressRule  `json:"ingress,omitempty"`
-	Egress  []EgressRule   `json:"egress,omitempty"`
-	Deny    *NetworkDenies `json:"deny,omitempty"`
+	// Mode of this section; default: the policy's mode.
+	Mode Mode `json:"mode,omitempty"`
+	// Ingress lists who may connect to the workload; present but empty: nobody.
+	Ingress []IngressRule `json:"ingress,omitzero"`
+	// Egress lists where the workload may connect to; present but empty: nowhere.
+	Egress []EgressRule `json:"egress,omitzero"`
+	// Deny wins over both lists, and may stand without them.
+	Deny *NetworkDenies `json:"deny,omitempty"`
 }
 
 // NetworkDenies are rules that win over every allow.
 type NetworkDenies struct {
+	// Ingress are connections that are never accepted.
 	Ingress []IngressRule `json:"ingress,omitempty"`
-	Egress  []EgressRule  `json:"egress,omitempty"`
+	// Egress are connections that are never made.
+	Egress []EgressRule `json:"egress,omitempty"`
 }
 
 // IngressRule allows (or denies) connections from peers to the workload's ports.
 type IngressRule struct {
-	From   []Peer `json:"from,omitempty"` // empty: anyone
-	Ports  []Port `json:"ports,omitempty"`
+	// From are the peers; absent: anyone.
+	From []Peer `json:"from,omitempty"`
+	// Ports are the workload's own ports; absent: every protocol and port.
+	Ports []Port `json:"ports,omitempty"`
+	// Reason is for the reader: why this rule is here.
 	Reason string `json:"reason,omitempty"`
 }
 
 // EgressRule allows (or denies) connections from the workload to peers' ports.
 type EgressRule struct {
-	To     []Peer `json:"to,omitempty"` // empty: anywhere
-	Ports  []Port `json:"ports,omitempty"`
+	// To are the peers; absent: anywhere.
+	To []Peer `json:"to,omitempty"`
+	// Ports are the peers' ports; absent: every protocol and port.
+	Ports []Port `json:"ports,omitempty"`
+	// Reason is for the reader: why this rule is here.
 	Reason string `json:"reason,omitempty"`
 }
 
 // Peer is one other end; exactly one field is set.
 type Peer struct {
+	// Workload chooses workloads that run here, whatever their addresses.
 	Workload *WorkloadPeer `json:"workload,omitempty"`
 	// CIDR is an IPv4 or IPv6 prefix ("10.20.0.0/16") or address.
 	CIDR string `json:"cidr,omitempty"`
@@ -141,10 +169,14 @@ type Peer struct {
 // WorkloadPeer selects workloads by label. A namespaced policy's peer is in its
 // own namespace unless Namespace says another.
 type WorkloadPeer struct {
-	Namespace   string            `json:"namespace,omitempty"`
-	Name        string            `json:"name,omitempty"`
+	// Namespace of the peer. Default: the policy's own; any for a cluster policy.
+	Namespace string `json:"namespace,omitempty"`
+	// Name is a glob pattern for the workload's name.
+	Name string `json:"name,omitempty"`
+	// MatchLabels are labels the peer's containers must have.
 	MatchLabels map[string]string `json:"matchLabels,omitempty"`
 }
 
 // Port is "tcp/443", "udp/53", "tcp/8000-8010", "tcp", "udp", "icmp", "sctp".
+// "icmp" stands for both ICMP and ICMPv6.
 type Port string

@@ -1,0 +1,93 @@
+package v1alpha1
+
+import (
+	"reflect"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// reservedKinds are kinds that the language has names for and this version
+// does not enforce, with what to do instead.
+func reservedKinds() map[string]string {
+	return map[string]string{
+		"AdmissionPolicy": "remove the document; admission control comes in a later version",
+		"AuditProfile":    "remove the document; posture checks come in a later version",
+		"Sensor":          "remove the document; own detections can be written as ResponsePolicy over events",
+		"ScanTarget":      "remove the document; image scanning comes in a later version",
+		"ImageTrust":      "remove the document; image signatures come in a later version",
+	}
+}
+
+// reservedFields are fields of a type that the language has names for and this
+// version does not enforce. A rule that were accepted without them would allow
+// more than its author wrote, so they are refused, by name.
+func reservedFields(t reflect.Type) map[string]string {
+	switch t {
+	case reflect.TypeFor[WorkloadPolicySpec]():
+		return map[string]string{
+			"files":        "remove the section; which programs may run is enforced, which files they open is not yet",
+			"capabilities": "remove the section; limit capabilities in the container's own definition",
+			"hardening":    "remove the section; use the container's security context",
+			"inspect":      "remove the section; traffic is judged by peer and port, not by content",
+			"limits":       "remove the section",
+		}
+	case reflect.TypeFor[ProcessRule]():
+		return map[string]string{
+			"parents": "remove it and the rule applies whatever the parent",
+			"args":    "remove it and the rule applies whatever the arguments",
+			"users":   "remove it and the rule applies to every user",
+		}
+	case reflect.TypeFor[IngressRule](), reflect.TypeFor[EgressRule]():
+		m := map[string]string{}
+		for _, name := range []string{"protocol", "http", "grpc", "kafka", "dns", "tls", "sql", "redis", "postgresql", "mysql"} {
+			m[name] = `remove it and give ports, for example "tcp/5432"; protocols are not told apart by content yet`
+		}
+		return m
+	case reflect.TypeFor[Peer]():
+		return map[string]string{
+			"fqdn":      "give the addresses as cidr, or the workload; names are not followed yet",
+			"namespace": "write workload: {namespace: NAME}",
+		}
+	case reflect.TypeFor[NetworkSpec]():
+		return map[string]string{"inspect": "remove the section", "limits": "remove the section"}
+	case reflect.TypeFor[ResponseAction]():
+		return map[string]string{
+			"label":  "use notify, quarantine, pause or kill",
+			"scale":  "use notify, quarantine, pause or kill",
+			"revoke": "use notify, quarantine, pause or kill",
+		}
+	case reflect.TypeFor[NotifyAction]():
+		return map[string]string{
+			"chat":  "use webhook",
+			"kafka": "use webhook, syslog or file",
+			"otlp":  "use webhook, syslog or file",
+		}
+	}
+	return nil
+}
+
+// enums lists the words that are valid for a type.
+func enums() map[reflect.Type][]string {
+	return map[reflect.Type][]string{
+		reflect.TypeFor[Mode]():          {string(Learn), string(Monitor), string(Protect)},
+		reflect.TypeFor[WhenBlind]():     {string(Open), string(Closed)},
+		reflect.TypeFor[Action]():        {string(Allow), string(Deny)},
+		reflect.TypeFor[SyslogNetwork](): {string(SyslogTCP), string(SyslogTLS), string(SyslogUDP)},
+		reflect.TypeFor[metav1.LabelSelectorOperator](): {
+			"In", "NotIn", "Exists", "DoesNotExist",
+		},
+	}
+}
+
+// entities are the words for Peer.Entity; ApiServer is reserved.
+func entities() []string {
+	return []string{EntityAny, EntityInternet, EntityNode, EntityMetadata}
+}
+
+// Entities of a Peer.
+const (
+	EntityAny      = "Any"
+	EntityInternet = "Internet"
+	EntityNode     = "Node"
+	EntityMetadata = "Metadata"
+)
