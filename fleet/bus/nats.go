@@ -55,7 +55,8 @@ const (
 //
 // When a write fails the server closes the files for good. NATS then throws the
 // server away and opens a new one on the same files as soon as the disk allows;
-// consumers and watchers go over to it by themselves.
+// consumers and watchers go over to it by themselves. The old server can leave a
+// goroutine behind then; Config.MinFree exists to keep that rare.
 type NATS struct {
 	cfg     Config
 	batches atomic.Uint64
