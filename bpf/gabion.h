@@ -44,6 +44,9 @@ enum {
 	C_INGRESS_LISTED = 1 << 3, /* network: ingress is listed */
 	C_QUARANTINE = 1 << 4,	   /* all network cut, whatever the mode */
 	C_OBSERVE = 1 << 5,	   /* report first-seen behaviour */
+	C_NO_FLOOR = 1 << 7,	   /* no packet program: sockets that only it would judge are refused */
+	C_EXEC_PATHS = 1 << 7,	   /* process: verdicts depend on the path, so an unreadable one is denied */
+	C_SNAPSHOT = 1 << 6,	   /* process: the root is no overlay; the image's files are those listed in files */
 };
 
 struct container {
@@ -55,8 +58,11 @@ struct container {
 	__u16 drift_rule;
 	__u16 egress_list_rule;
 	__u16 ingress_list_rule;
-	__u16 pad;
+	__u16 net_slot; /* which of the container's two network tables is in force */
 	__u32 root_dev; /* s_dev of the container's root file system */
+	__u32 plan;	/* tag of the plan, part of count_key: rule numbers mean something only with it */
+	__u32 rules;	/* set of exec_rules in force; 0: none */
+	__u64 root_ino; /* inode number of the container's root directory */
 };
 
 /* One per node. */
@@ -69,20 +75,29 @@ struct settings {
 	__u64 epoch;	       /* random, chosen when the maps were created: part of event ids */
 	__u32 init_mntns;      /* inode number of the node's own mount namespace */
 	__u32 init_pidns;
+	__u64 hash_key[2];     /* secret key of every hash of a name */
+	__u64 init_root_ino;   /* the node's own root directory */
+	__u32 init_root_dev;
+	__u32 instance;	       /* the load of the exec program that judges; any other one steps aside */
+	__u32 next_cid;	       /* numbers are never given twice */
+	__u32 next_set;
 };
 
 /* Exact counts per cause; the agent reads, never resets. */
 struct count_key {
 	__u32 cid;
 	__u8 kind;    /* enum kind */
-	__u8 effect;  /* 1 blocked, 2 would block */
+	__u8 effect;  /* 1 blocked, 2 would block, 3 not blocked */
 	__u16 rule;
 	__u32 reasons;
-	__u32 pad;
+	union {
+		__u32 plan; /* container.plan at the time */
+		__u32 pad;
+	};
 	__u64 object; /* exec: hash of path; network: hash of peer, port and protocol */
 };
 
-enum kind { K_EXEC = 1, K_EGRESS = 2, K_INGRESS = 3, K_SOCKET = 4 };
+enum kind { K_EXEC = 1, K_EGRESS = 2, K_INGRESS = 3, K_SOCKET = 4, K_AGENT = 5 /* exec judged and counted by the agent: scripts, held programs */ };
 
 struct count {
 	__u64 n;

@@ -1,0 +1,1173 @@
+/* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
+ *
+ * The network floor: who may talk to whom, judged twice with one table.
+ *
+ * The cgroup hooks (connect, sendmsg, sock_create, setsockopt) know the task,
+ * so a forbidden connection fails at once with EPERM and is told apart by
+ * process. The floor (tcx programs on the container's own interfaces) sees
+ * every packet, whoever made it and however: raw and packet sockets, processes
+ * that joined the network namespace from elsewhere, connections older than the
+ * policy, and everything that arrives. What a hook refused never reaches the
+ * floor, so nothing is counted twice.
+ *
+ * The one idea: struct happening is question, answer and report in one. decide()
+ * answers it for one container, decide_floor() for all containers that share a
+ * network namespace; every program fills one in and hands it on.
+ *
+ * Per container there is only a stub of six instructions, made by the agent,
+ * that names the floor and tail-calls the two programs here.
+ */
+#include "gabion.h"
+
+char LICENSE[] SEC("license") = "GPL";
+
+#define AF_VSOCK 40
+#define SOL_PACKET 263
+#define SOL_XDP 283
+#define IPPROTO_AH 51
+#define IPPROTO_IGMP 2
+#define IPPROTO_MPTCP 262
+#define PACKET_OTHERHOST 3
+#define BPF_SK_STORAGE_GET_F_CREATE 1
+
+#define MAX_RANGES 64
+#define MAX_MEMBERS 8
+#define MAX_EXTENSIONS 8
+
+/* Seconds-like unit of flow ages: 2^30 ns. */
+#define UDP_IDLE 180
+#define OTHER_IDLE 60
+
+enum { DIR_EGRESS = 1, DIR_INGRESS = 2 };
+enum { MECH_HOOK = 1, MECH_FLOOR = 2 };
+enum { EFFECT_PASS = 0, EFFECT_BLOCKED = 1, EFFECT_WOULD = 2 };
+enum { F_CONN = 0, F_FRAGMENT = 1 };
+/* First byte of ring records; guard/kernel's are below 32. */
+enum { REC_SEEN = 32, REC_CAUSE = 33 };
+
+struct bpf_sockopt {
+	union {
+		struct bpf_sock *sk;
+		__u64 : 64;
+	} __attribute__((aligned(8)));
+	union {
+		void *optval;
+		__u64 : 64;
+	} __attribute__((aligned(8)));
+	union {
+		void *optval_end;
+		__u64 : 64;
+	} __attribute__((aligned(8)));
+	__s32 level;
+	__s32 optname;
+	__s32 optlen;
+	__s32 retval;
+};
+
+/* The longest prefix carries all that its covering prefixes say, so one
+ * look-up finds the whole list. Lists are named by the hash of their content
+ * and shared between containers. slot: one of two tables of a container, so
+ * that a plan is replaced in one step (container.net_slot). */
+struct rule_key {
+	__u32 prefixlen; /* 64 + length of the address prefix */
+	__u32 cid;
+	__u8 slot;
+	__u8 dir;
+	__u8 family; /* 4 or 6 */
+	__u8 pad;
+	__u8 addr[16];
+};
+
+enum { RANGE_DENY = 1, RANGE_ANY_PROTO = 2 };
+
+struct range {
+	__u8 proto;
+	__u8 flags;
+	__u16 lo, hi;
+	__u16 rule;
+};
+
+/* Denies come first: the first range that matches decides. */
+struct list {
+	__u32 n;
+	__u32 pad;
+	struct range r[MAX_RANGES];
+};
+
+/* One network namespace with the containers that live in it. */
+struct floor {
+	__u64 netns; /* cookie, never reused while the machine runs */
+	__u32 generation;
+	__u32 n;
+	__u32 cids[MAX_MEMBERS];
+};
+
+struct flow_key {
+	__u32 floor;
+	__u8 family;
+	__u8 proto;
+	__u8 kind;
+	__u8 pad;
+	__u16 lport, rport; /* fragments: the identification, low and high half */
+	__u8 laddr[16];
+	__u8 raddr[16];
+};
+
+struct flow {
+	__u32 generation; /* of the verdict; 0: never judged */
+	__u8 dir;	  /* who opened it; 0: not known */
+	__u8 effect;
+	__u8 fins; /* bit per direction */
+	__u8 pad;
+	__u32 seq; /* of the SYN that was judged */
+	__u32 last;
+};
+
+struct happening {
+	__u32 cid;
+	__u32 reasons; /* not 0 before a decision: nothing can be looked up, and why */
+	__u16 rule;
+	__u16 peer_port;
+	__u16 local_port;
+	__u8 kind; /* enum kind */
+	__u8 dir;
+	__u8 family;
+	__u8 proto;
+	__u8 portless; /* a later fragment: the ports are not known */
+	__u8 effect;
+	__u8 mech;
+	__u8 pad[3];
+	__u8 peer[16];
+};
+
+struct detail {
+	__u64 time;
+	__u32 pid, ppid, uid;
+	__u16 peer_port, local_port;
+	__u8 proto, family, mech, dir;
+	__u8 pad[4];
+	__u8 peer[16];
+	char comm[16];
+	char exe[32]; /* base name */
+};
+
+struct record {
+	__u8 type;
+	__u8 pad[3];
+	__u32 cid;
+	struct detail d;
+};
+struct record *type_record __attribute__((unused)); /* so that its layout reaches Go */
+
+/* What was seen before, so that behaviour is reported once. */
+struct seen_key {
+	__u32 cid;
+	__u16 port;
+	__u8 dir;
+	__u8 proto;
+	__u8 peer[16];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(max_entries, 1 << 20);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct rule_key);
+	__type(value, __u64);
+} net_rules SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 65536);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __u64);
+	__type(value, struct list);
+} net_lists SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 2048);
+	__type(key, __u32);
+	__type(value, struct floor);
+} net_floors SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 65536);
+	__type(key, struct flow_key);
+	__type(value, struct flow);
+} net_flows SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 32768);
+	__type(key, struct seen_key);
+	__type(value, __u8);
+} net_seen SEC(".maps");
+
+/* What a cause was, for an agent that came later. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 16384);
+	__type(key, struct count_key);
+	__type(value, struct detail);
+} net_details SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 4096);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __u32);
+	__type(value, __u64);
+} net_lost SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 1 << 19);
+} net_events SEC(".maps");
+
+/* Sockets whose would-be denial the hook has counted already. */
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, __u32);
+} net_judged SEC(".maps");
+
+/* 0: packets that leave, 1: packets that arrive. The stubs call through this,
+ * so a new agent changes every floor with two updates. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
+	__uint(max_entries, 2);
+	__type(key, __u32);
+	__type(value, __u32);
+} net_programs SEC(".maps");
+
+/* [0]: epoch of the settings that the maps belong to. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u64);
+} net_state SEC(".maps");
+
+/* ------------------------------------------------------------- deciding */
+
+static __always_inline __u8 refuse(struct happening *h, const struct container *c, __u32 reasons, __u16 rule)
+{
+	h->reasons = reasons;
+	h->rule = rule;
+	h->effect = c->net_mode == MODE_PROTECT ? EFFECT_BLOCKED : EFFECT_WOULD;
+	return h->effect;
+}
+
+/* The verdict of one container's plan. Returns the effect and leaves it, with
+ * reasons and rule, in h. The same table as policy.(*NetworkPlan).Decide. */
+__noinline int decide(struct happening *h)
+{
+	if (!h)
+		return 0;
+	h->effect = EFFECT_PASS;
+	h->rule = 0;
+	__u32 cid = h->cid;
+	struct container *c = bpf_map_lookup_elem(&containers, &cid);
+	if (!c)
+		return 0;
+	if (c->flags & C_QUARANTINE) {
+		h->reasons = R_QUARANTINE;
+		h->effect = EFFECT_BLOCKED;
+		return EFFECT_BLOCKED;
+	}
+	if (c->net_mode != MODE_PROTECT && c->net_mode != MODE_MONITOR)
+		return 0;
+	int egress = h->dir == DIR_EGRESS;
+	int listed = c->flags & (egress ? C_EGRESS_LISTED : C_INGRESS_LISTED);
+	__u16 list_rule = egress ? c->egress_list_rule : c->ingress_list_rule;
+
+	if (h->reasons) {
+		if (!listed)
+			return 0;
+		return refuse(h, c, h->reasons, list_rule);
+	}
+	struct rule_key k = {
+		.prefixlen = h->family == 4 ? 64 + 32 : 64 + 128,
+		.cid = cid,
+		.slot = (__u8)c->net_slot,
+		.dir = h->dir,
+		.family = h->family,
+	};
+	__builtin_memcpy(k.addr, h->peer, 16);
+	__u64 *id = bpf_map_lookup_elem(&net_rules, &k);
+	struct list *l = id ? bpf_map_lookup_elem(&net_lists, id) : NULL;
+	__u16 port = egress ? h->peer_port : h->local_port;
+
+	if (id && !l) /* cannot happen while the agent keeps its order of updates */
+		return refuse(h, c, R_UNKNOWN, list_rule);
+	if (l) {
+		for (__u32 i = 0; i < MAX_RANGES; i++) {
+			if (i >= l->n)
+				break;
+			struct range *r = &l->r[i];
+
+			if (!(r->flags & RANGE_ANY_PROTO) && r->proto != h->proto)
+				continue;
+			if (h->portless) {
+				/* Ports unknown: a deny that may match does, an
+				 * allow that may not match does not. */
+				if (!(r->flags & RANGE_DENY) && (r->lo != 0 || r->hi != 0xffff))
+					continue;
+			} else if (port < r->lo || port > r->hi) {
+				continue;
+			}
+			if (r->flags & RANGE_DENY)
+				return refuse(h, c, R_DENIED, r->rule);
+			return 0;
+		}
+	}
+	if (!listed)
+		return 0;
+	return refuse(h, c, R_NOT_LISTED | (h->portless ? R_UNKNOWN : 0), list_rule);
+}
+
+/* The verdict of a network namespace: what one of its containers may do passes,
+ * for a packet does not say whose it is. h->cid is the container to blame. */
+__noinline int decide_floor(struct happening *h, __u32 fid)
+{
+	if (!h)
+		return 0;
+	struct floor *fl = bpf_map_lookup_elem(&net_floors, &fid);
+	if (!fl)
+		return 0;
+	__u32 asked = h->reasons;
+	__u32 cid = 0, reasons = 0;
+	__u16 rule = 0;
+	__u8 effect = 0;
+
+	for (__u32 i = 0; i < MAX_MEMBERS; i++) {
+		if (i >= fl->n)
+			break;
+		h->cid = fl->cids[i];
+		h->reasons = asked;
+		int e = decide(h);
+		if (!e)
+			return 0;
+		if (!effect || e == EFFECT_WOULD) {
+			cid = h->cid;
+			reasons = h->reasons;
+			rule = h->rule;
+			effect = e;
+		}
+	}
+	h->cid = cid;
+	h->reasons = reasons;
+	h->rule = rule;
+	h->effect = effect;
+	return effect;
+}
+
+/* ------------------------------------------------------------ reporting */
+
+static __always_inline __u64 mix(__u64 h, __u64 v)
+{
+	h ^= v;
+	h *= 0x9e3779b97f4a7c15ull;
+	return h ^ (h >> 29);
+}
+
+/* Names what was asked for: peer, protocol, destination port and who noticed.
+ * The opener's own port is no part of it. */
+static __always_inline __u64 object_of(const struct happening *h)
+{
+	struct settings *s = get_settings();
+	__u64 a, b, v = s ? s->epoch : 0;
+	__u16 port = h->dir == DIR_EGRESS ? h->peer_port : h->local_port;
+
+	__builtin_memcpy(&a, h->peer, 8);
+	__builtin_memcpy(&b, h->peer + 8, 8);
+	v = mix(v, a);
+	v = mix(v, b);
+	return mix(v, (__u64)port | (__u64)h->proto << 16 | (__u64)h->family << 24 | (__u64)h->mech << 32);
+}
+
+static __always_inline void fill(struct detail *d, const struct happening *h, int with_task)
+{
+	__builtin_memset(d, 0, sizeof(*d));
+	d->time = bpf_ktime_get_ns();
+	d->peer_port = h->peer_port;
+	d->local_port = h->dir == DIR_EGRESS ? 0 : h->local_port;
+	d->proto = h->proto;
+	d->family = h->family;
+	d->mech = h->mech;
+	d->dir = h->dir;
+	__builtin_memcpy(d->peer, h->peer, 16);
+	if (with_task) {
+		struct task_struct *t = (void *)bpf_get_current_task();
+		const unsigned char *name = BPF_CORE_READ(t, mm, exe_file, f_path.dentry, d_name.name);
+
+		d->pid = BPF_CORE_READ(t, tgid);
+		d->ppid = BPF_CORE_READ(t, real_parent, tgid);
+		d->uid = BPF_CORE_READ(t, cred, uid.val);
+		BPF_CORE_READ_INTO(&d->comm, t, comm);
+		if (name)
+			bpf_probe_read_kernel_str(d->exe, sizeof(d->exe), name);
+	}
+}
+
+static __always_inline void lost(__u32 cid)
+{
+	__u64 one = 1, *n = bpf_map_lookup_elem(&net_lost, &cid);
+
+	if (n)
+		__sync_fetch_and_add(n, 1);
+	else
+		bpf_map_update_elem(&net_lost, &cid, &one, BPF_ANY);
+}
+
+static __always_inline void denied(const struct happening *h, int with_task)
+{
+	__u32 cid = h->cid;
+	struct container *c = bpf_map_lookup_elem(&containers, &cid);
+	struct count_key k = {
+		.cid = cid,
+		.plan = c ? c->plan : 0,
+		.kind = h->kind,
+		.effect = h->effect,
+		.rule = h->rule,
+		.reasons = h->reasons,
+		.object = object_of(h),
+	};
+
+	if (!count_cause(&k))
+		return;
+	struct detail d;
+	fill(&d, h, with_task);
+	bpf_map_update_elem(&net_details, &k, &d, BPF_ANY);
+	/* A nudge so that the agent looks at the counts at once. It may be lost:
+	 * the agent looks several times a second anyway. */
+	struct record *r = bpf_ringbuf_reserve(&net_events, sizeof(*r), 0);
+	if (r) {
+		__builtin_memset(r, 0, sizeof(*r));
+		r->type = REC_CAUSE;
+		r->cid = h->cid;
+		bpf_ringbuf_submit(r, 0);
+	}
+}
+
+/* Addresses of private and link-local networks are told apart one by one: they
+ * may be workloads. Clients from anywhere else are kept together by /16 or /32,
+ * so that a public server does not report every visitor. */
+static __always_inline void group_client(struct seen_key *k, __u8 family)
+{
+	__u8 a = k->peer[0], b = k->peer[1];
+
+	if (family == 4) {
+		if (a == 10 || a == 127 || (a == 172 && (b & 0xf0) == 16) || (a == 192 && b == 168) ||
+		    (a == 169 && b == 254) || (a == 100 && (b & 0xc0) == 64))
+			return;
+		k->peer[2] = k->peer[3] = 0;
+		return;
+	}
+	if ((a & 0xfe) == 0xfc || (a == 0xfe && (b & 0xc0) == 0x80))
+		return;
+	__builtin_memset(k->peer + 4, 0, 12);
+}
+
+static __always_inline void observed(const struct happening *h, int with_task)
+{
+	__u32 cid = h->cid;
+	struct container *c = bpf_map_lookup_elem(&containers, &cid);
+	__u8 one = 1;
+
+	if (!c || !(c->flags & C_OBSERVE))
+		return;
+	struct seen_key k = {
+		.cid = cid,
+		.port = h->dir == DIR_EGRESS ? h->peer_port : h->local_port,
+		.dir = h->dir,
+		.proto = h->proto,
+	};
+	__builtin_memcpy(k.peer, h->peer, 16);
+	if (h->dir == DIR_INGRESS)
+		group_client(&k, h->family);
+	if (bpf_map_lookup_elem(&net_seen, &k))
+		return;
+	if (bpf_map_update_elem(&net_seen, &k, &one, BPF_NOEXIST))
+		return;
+	struct record *r = bpf_ringbuf_reserve(&net_events, sizeof(*r), 0);
+	if (!r) {
+		bpf_map_delete_elem(&net_seen, &k);
+		lost(cid);
+		return;
+	}
+	__builtin_memset(r, 0, sizeof(*r));
+	r->type = REC_SEEN;
+	r->cid = cid;
+	fill(&r->d, h, with_task);
+	bpf_ringbuf_submit(r, 0);
+}
+
+__noinline int denied_by_hook(struct happening *h)
+{
+	if (h)
+		denied(h, 1);
+	return 0;
+}
+
+__noinline int denied_by_floor(struct happening *h)
+{
+	if (h)
+		denied(h, 0);
+	return 0;
+}
+
+__noinline int observed_by_hook(struct happening *h)
+{
+	if (h)
+		observed(h, 1);
+	return 0;
+}
+
+/* Every container behind the floor: a packet does not say whose it is. */
+__noinline int observed_by_floor(struct happening *h, __u32 fid)
+{
+	if (!h)
+		return 0;
+	struct floor *fl = bpf_map_lookup_elem(&net_floors, &fid);
+	if (!fl)
+		return 0;
+	for (__u32 i = 0; i < MAX_MEMBERS; i++) {
+		if (i >= fl->n)
+			break;
+		h->cid = fl->cids[i];
+		observed(h, 0);
+	}
+	return 0;
+}
+
+/* ---------------------------------------------------------- cgroup hooks */
+
+/* current_cid() of gabion.h for hooks where old kernels do not offer
+ * bpf_get_current_pid_tgid(). */
+static __always_inline __u32 hook_cid(void)
+{
+	struct task_struct *t = (void *)bpf_get_current_task();
+	__u32 tid = BPF_CORE_READ(t, pid);
+	__u32 *known = bpf_map_lookup_elem(&tasks, &tid);
+
+	if (known)
+		return *known;
+	__u64 cg = bpf_get_current_cgroup_id();
+	known = bpf_map_lookup_elem(&cgroups, &cg);
+	if (!known || *known == CID_NONE)
+		return 0;
+	__u32 cid = *known;
+	bpf_map_update_elem(&tasks, &tid, &cid, BPF_ANY);
+	return cid;
+}
+
+static __always_inline int switched_off(void)
+{
+	struct settings *s = get_settings();
+
+	return !s || s->off;
+}
+
+/* 127/8, ::1 and the unspecified address, which Linux takes for itself. */
+static __always_inline int is_self(const struct happening *h)
+{
+	const __u8 *a = h->peer;
+	__u64 hi, lo;
+
+	if (h->family == 4)
+		return a[0] == 127 || (a[0] | a[1] | a[2] | a[3]) == 0;
+	__builtin_memcpy(&hi, a, 8);
+	__builtin_memcpy(&lo, a + 8, 8);
+	return hi == 0 && (lo == 0 || lo == bpf_cpu_to_be64(1));
+}
+
+static __always_inline void unmap(struct happening *h)
+{
+	__u64 hi;
+	__u32 mid;
+
+	__builtin_memcpy(&hi, h->peer, 8);
+	__builtin_memcpy(&mid, h->peer + 8, 4);
+	if (hi == 0 && mid == bpf_htonl(0xffff)) {
+		h->family = 4;
+		__builtin_memcpy(h->peer, h->peer + 12, 4);
+		__builtin_memset(h->peer + 4, 0, 12);
+	}
+}
+
+static __always_inline int leave(struct bpf_sock_addr *ctx, __u32 cid, int family)
+{
+	struct happening h = {
+		.cid = cid,
+		.kind = K_EGRESS,
+		.dir = DIR_EGRESS,
+		.family = family,
+		.proto = (__u8)ctx->protocol,
+		.peer_port = bpf_ntohs((__u16)ctx->user_port),
+		.mech = MECH_HOOK,
+	};
+	__u32 w;
+
+	if (ctx->protocol == IPPROTO_MPTCP)
+		h.proto = IPPROTO_TCP;
+	if (h.proto == IPPROTO_ICMP || h.proto == IPPROTO_ICMPV6)
+		h.peer_port = 0; /* ping sockets carry an identifier there */
+	if (family == 4) {
+		w = ctx->user_ip4;
+		__builtin_memcpy(h.peer, &w, 4);
+	} else {
+		w = ctx->user_ip6[0];
+		__builtin_memcpy(h.peer, &w, 4);
+		w = ctx->user_ip6[1];
+		__builtin_memcpy(h.peer + 4, &w, 4);
+		w = ctx->user_ip6[2];
+		__builtin_memcpy(h.peer + 8, &w, 4);
+		w = ctx->user_ip6[3];
+		__builtin_memcpy(h.peer + 12, &w, 4);
+		unmap(&h);
+	}
+	if (is_self(&h) || switched_off())
+		return 1;
+	int effect = decide(&h);
+	if (effect) {
+		denied_by_hook(&h);
+		if (effect == EFFECT_BLOCKED)
+			return 0;
+		if (ctx->sk)
+			bpf_sk_storage_get(&net_judged, ctx->sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	}
+	observed_by_hook(&h);
+	return 1;
+}
+
+SEC("cgroup/connect4")
+int net_connect4(struct bpf_sock_addr *ctx)
+{
+	__u32 cid = hook_cid();
+
+	return cid ? leave(ctx, cid, 4) : 1;
+}
+
+SEC("cgroup/connect6")
+int net_connect6(struct bpf_sock_addr *ctx)
+{
+	__u32 cid = hook_cid();
+
+	return cid ? leave(ctx, cid, 6) : 1;
+}
+
+SEC("cgroup/sendmsg4")
+int net_sendmsg4(struct bpf_sock_addr *ctx)
+{
+	__u32 cid = hook_cid();
+
+	return cid ? leave(ctx, cid, 4) : 1;
+}
+
+SEC("cgroup/sendmsg6")
+int net_sendmsg6(struct bpf_sock_addr *ctx)
+{
+	__u32 cid = hook_cid();
+
+	return cid ? leave(ctx, cid, 6) : 1;
+}
+
+/* A way around the firewall was asked for: a socket family or kind whose
+ * traffic no hook or floor would see. */
+static __always_inline int family_denied(__u32 cid, __u32 family, __u32 proto)
+{
+	struct container *c = bpf_map_lookup_elem(&containers, &cid);
+
+	if (!c || switched_off())
+		return 0;
+	if (!(c->flags & C_QUARANTINE) && !(c->flags & C_EGRESS_LISTED))
+		return 0;
+	struct happening h = {
+		.cid = cid,
+		.kind = K_SOCKET,
+		.dir = DIR_EGRESS,
+		.reasons = R_FAMILY,
+		.peer_port = (__u16)family,
+		.proto = (__u8)proto,
+		.mech = MECH_HOOK,
+	};
+	int effect = decide(&h);
+	if (!effect)
+		return 0;
+	denied_by_hook(&h);
+	return effect == EFFECT_BLOCKED;
+}
+
+/* The kernel asks only for internet sockets. Raw ones, MPTCP, SCTP and the like
+ * are judged by the floor; where a container has none, they are refused. */
+SEC("cgroup/sock_create")
+int net_sock_create(struct bpf_sock *ctx)
+{
+	__u32 cid = hook_cid();
+
+	if (!cid)
+		return 1;
+	struct container *c = bpf_map_lookup_elem(&containers, &cid);
+	if (!c || !(c->flags & C_NO_FLOOR))
+		return 1;
+	if (ctx->type == SOCK_STREAM && ctx->protocol == IPPROTO_TCP)
+		return 1;
+	if (ctx->type == SOCK_DGRAM &&
+	    (ctx->protocol == IPPROTO_UDP || ctx->protocol == IPPROTO_ICMP || ctx->protocol == IPPROTO_ICMPV6))
+		return 1;
+	return !family_denied(cid, ctx->family, ctx->protocol);
+}
+
+/* Packet sockets can be told to bypass the queueing layer and with it the
+ * floor, and XDP sockets always do; both need a socket option first. */
+SEC("cgroup/setsockopt")
+int net_setsockopt(struct bpf_sockopt *ctx)
+{
+	__s32 level = ctx->level;
+
+	ctx->optlen = 0; /* the caller's own buffer is used as it is */
+	if (level != SOL_PACKET && level != SOL_XDP)
+		return 1;
+	__u32 cid = hook_cid();
+	if (!cid)
+		return 1;
+	return !family_denied(cid, level == SOL_PACKET ? AF_PACKET : AF_XDP, 0);
+}
+
+/* ------------------------------------------------------------ the floor */
+
+struct packet {
+	struct flow_key k;
+	__u32 seq;
+	__u32 frag_id;
+	__u8 verdict; /* enum below */
+	__u8 syn, fin, rst; /* syn: and no ack */
+	__u8 frag;	    /* 1 first, 2 later */
+	__u8 related;	    /* an ICMP error: k is the flow that it is about */
+	__u8 icmp_proto;
+	__u8 pad;
+	__u32 reasons;
+};
+
+enum { P_JUDGE = 0, P_PASS = 1 };
+
+static __always_inline int is_icmp_error(__u8 family, __u8 type)
+{
+	if (family == 4)
+		return type == 3 || type == 11 || type == 12;
+	return type >= 1 && type <= 4;
+}
+
+/* An ICMP error speaks of a packet that went the other way. */
+static __always_inline void parse_related(struct __sk_buff *skb, struct packet *p, __u32 off, __u8 dir)
+{
+	struct flow_key inner = {.floor = p->k.floor, .family = p->k.family};
+	__u16 ports[2];
+	__u8 *src = dir == DIR_INGRESS ? inner.laddr : inner.raddr;
+	__u8 *dst = dir == DIR_INGRESS ? inner.raddr : inner.laddr;
+
+	if (p->k.family == 4) {
+		struct iphdr ip;
+
+		if (bpf_skb_load_bytes(skb, off, &ip, sizeof(ip)) || ip.version != 4 || ip.ihl < 5)
+			return;
+		inner.proto = ip.protocol;
+		__builtin_memcpy(src, &ip.saddr, 4);
+		__builtin_memcpy(dst, &ip.daddr, 4);
+		off += ip.ihl * 4;
+	} else {
+		struct ipv6hdr ip;
+
+		if (bpf_skb_load_bytes(skb, off, &ip, sizeof(ip)) || ip.version != 6)
+			return;
+		inner.proto = ip.nexthdr;
+		__builtin_memcpy(src, &ip.saddr, 16);
+		__builtin_memcpy(dst, &ip.daddr, 16);
+		off += sizeof(ip);
+	}
+	if (inner.proto == IPPROTO_ICMP || inner.proto == IPPROTO_ICMPV6) {
+		if (bpf_skb_load_bytes(skb, off + 4, ports, 2))
+			return;
+		inner.lport = bpf_ntohs(ports[0]);
+	} else {
+		if (bpf_skb_load_bytes(skb, off, ports, 4))
+			return;
+		inner.lport = bpf_ntohs(dir == DIR_INGRESS ? ports[0] : ports[1]);
+		inner.rport = bpf_ntohs(dir == DIR_INGRESS ? ports[1] : ports[0]);
+	}
+	struct flow *f = bpf_map_lookup_elem(&net_flows, &inner);
+	if (f && f->effect != EFFECT_BLOCKED)
+		p->related = 1;
+}
+
+/* Neighbour discovery and group membership stay on the link. */
+static __always_inline int stays_on_link(const struct ipv6hdr *ip, __u8 type)
+{
+	const __u8 *d = ip->daddr.in6_u.u6_addr8;
+	const __u8 *s = ip->saddr.in6_u.u6_addr8;
+	__u64 sp, dp;
+
+	if (type == 130 || type == 131 || type == 132 || type == 143)
+		return ip->hop_limit == 1 && (d[0] == 0xff || (d[0] == 0xfe && (d[1] & 0xc0) == 0x80));
+	if (type < 133 || type > 136 || ip->hop_limit != 255)
+		return 0;
+	if (d[0] == 0xff || (d[0] == 0xfe && (d[1] & 0xc0) == 0x80))
+		return 1;
+	__builtin_memcpy(&sp, s, 8);
+	__builtin_memcpy(&dp, d, 8);
+	return sp == dp;
+}
+
+static __always_inline void parse_l4(struct __sk_buff *skb, struct packet *p, __u32 off, __u8 dir)
+{
+	__u16 ports[2];
+
+	switch (p->k.proto) {
+	case IPPROTO_TCP: {
+		struct tcphdr th;
+
+		if (bpf_skb_load_bytes(skb, off, &th, sizeof(th))) {
+			p->reasons = R_UNKNOWN;
+			return;
+		}
+		p->seq = th.seq;
+		p->syn = th.syn && !th.ack;
+		p->fin = th.fin;
+		p->rst = th.rst;
+		ports[0] = th.source;
+		ports[1] = th.dest;
+		break;
+	}
+	case IPPROTO_UDP:
+	case IPPROTO_SCTP:
+	case 33: /* DCCP */
+	case 136: /* UDP-Lite */
+		if (bpf_skb_load_bytes(skb, off, ports, sizeof(ports))) {
+			p->reasons = R_UNKNOWN;
+			return;
+		}
+		break;
+	case IPPROTO_ICMP:
+	case IPPROTO_ICMPV6: {
+		__u8 h[8];
+
+		if (bpf_skb_load_bytes(skb, off, h, sizeof(h))) {
+			p->reasons = R_UNKNOWN;
+			return;
+		}
+		if (is_icmp_error(p->k.family, h[0]))
+			parse_related(skb, p, off + 8, dir);
+		else
+			p->k.lport = h[4] << 8 | h[5];
+		return;
+	}
+	default:
+		return;
+	}
+	p->k.lport = bpf_ntohs(dir == DIR_EGRESS ? ports[0] : ports[1]);
+	p->k.rport = bpf_ntohs(dir == DIR_EGRESS ? ports[1] : ports[0]);
+}
+
+static __always_inline void parse_ip4(struct __sk_buff *skb, struct packet *p, __u32 off, __u8 dir)
+{
+	struct iphdr ip;
+
+	p->k.family = 4;
+	if (bpf_skb_load_bytes(skb, off, &ip, sizeof(ip)) || ip.version != 4 || ip.ihl < 5) {
+		p->reasons = R_UNKNOWN;
+		return;
+	}
+	__builtin_memcpy(p->k.laddr, dir == DIR_EGRESS ? &ip.saddr : &ip.daddr, 4);
+	__builtin_memcpy(p->k.raddr, dir == DIR_EGRESS ? &ip.daddr : &ip.saddr, 4);
+	p->k.proto = ip.protocol;
+	if (ip.protocol == IPPROTO_IGMP && ip.ttl == 1 && (bpf_ntohl(ip.daddr) >> 28) == 14) {
+		p->verdict = P_PASS;
+		return;
+	}
+	__u16 frag = bpf_ntohs(ip.frag_off);
+	if (frag & 0x3fff) {
+		p->frag = frag & 0x1fff ? 2 : 1;
+		p->frag_id = bpf_ntohs(ip.id);
+		if (p->frag == 2)
+			return;
+	}
+	parse_l4(skb, p, off + ip.ihl * 4, dir);
+}
+
+static __always_inline void parse_ip6(struct __sk_buff *skb, struct packet *p, __u32 off, __u8 dir)
+{
+	struct ipv6hdr ip;
+	__u8 next, type;
+
+	p->k.family = 6;
+	if (bpf_skb_load_bytes(skb, off, &ip, sizeof(ip)) || ip.version != 6) {
+		p->reasons = R_UNKNOWN;
+		return;
+	}
+	__builtin_memcpy(p->k.laddr, dir == DIR_EGRESS ? &ip.saddr : &ip.daddr, 16);
+	__builtin_memcpy(p->k.raddr, dir == DIR_EGRESS ? &ip.daddr : &ip.saddr, 16);
+	next = ip.nexthdr;
+	off += sizeof(ip);
+	for (int i = 0; i <= MAX_EXTENSIONS; i++) {
+		struct frag_hdr eh; /* as long as the fixed part of all of them */
+
+		if (next != IPPROTO_HOPOPTS && next != IPPROTO_ROUTING && next != IPPROTO_DSTOPTS &&
+		    next != IPPROTO_FRAGMENT && next != IPPROTO_AH) {
+			p->k.proto = next;
+			if (next == IPPROTO_ICMPV6 && !p->frag && !bpf_skb_load_bytes(skb, off, &type, 1) &&
+			    stays_on_link(&ip, type)) {
+				p->verdict = P_PASS;
+				return;
+			}
+			parse_l4(skb, p, off, dir);
+			return;
+		}
+		if (i == MAX_EXTENSIONS)
+			break;
+		if (bpf_skb_load_bytes(skb, off, &eh, sizeof(eh))) {
+			p->reasons = R_UNKNOWN;
+			return;
+		}
+		if (next == IPPROTO_FRAGMENT) {
+			__u16 frag = bpf_ntohs(eh.frag_off);
+
+			off += sizeof(eh);
+			if (frag & 0xfff9) { /* not the whole packet in one "fragment" */
+				p->frag = frag & 0xfff8 ? 2 : 1;
+				p->frag_id = eh.identification;
+				if (p->frag == 2) {
+					p->k.proto = eh.nexthdr;
+					return;
+				}
+			}
+		} else if (next == IPPROTO_AH) {
+			off += (eh.reserved + 2) * 4;
+		} else {
+			off += (eh.reserved + 1) * 8;
+		}
+		next = eh.nexthdr;
+	}
+	p->k.proto = next;
+	p->reasons = R_TOO_DEEP;
+}
+
+static __always_inline int fresh(const struct flow *f, __u8 proto, __u32 now)
+{
+	if (proto == IPPROTO_TCP)
+		return 1;
+	return now - f->last < (proto == IPPROTO_UDP ? UDP_IDLE : OTHER_IDLE);
+}
+
+static __always_inline void set_dir(struct happening *h, __u8 dir)
+{
+	h->dir = dir;
+	h->kind = dir == DIR_EGRESS ? K_EGRESS : K_INGRESS;
+	h->reasons = 0;
+}
+
+/* Asks the plan about a packet that no flow answers for. A flow whose opener is
+ * not known (older than the floor, or pushed out of the flow table) passes when
+ * either end may have opened it. */
+static __always_inline int judge(struct happening *h, __u32 fid, __u8 opener, __u8 dir, int midstream)
+{
+	__u32 reasons = h->reasons;
+
+	if (opener || !midstream) {
+		set_dir(h, opener ? opener : dir);
+		h->reasons = reasons;
+		return decide_floor(h, fid);
+	}
+	set_dir(h, dir == DIR_EGRESS ? DIR_INGRESS : DIR_EGRESS);
+	h->reasons = reasons;
+	if (!decide_floor(h, fid))
+		return EFFECT_PASS;
+	set_dir(h, dir);
+	h->reasons = reasons;
+	return decide_floor(h, fid);
+}
+
+static __always_inline int floor_packet(struct __sk_buff *skb, __u8 dir)
+{
+	__u32 fid = skb->cb[0], l2 = skb->cb[1];
+	struct floor *fl = bpf_map_lookup_elem(&net_floors, &fid);
+	__u32 generation, cut = 0;
+	__u16 ethertype;
+
+	skb->cb[0] = 0;
+	skb->cb[1] = 0;
+	if (!fl || switched_off())
+		return TCX_NEXT;
+	if (dir == DIR_INGRESS && skb->pkt_type == PACKET_OTHERHOST)
+		return TCX_NEXT;
+	generation = fl->generation;
+	for (__u32 i = 0; i < MAX_MEMBERS; i++) {
+		if (i >= fl->n)
+			break;
+		__u32 cid = fl->cids[i];
+		struct container *c = bpf_map_lookup_elem(&containers, &cid);
+		if (!c)
+			continue;
+		generation += c->generation;
+		if (c->flags & C_QUARANTINE)
+			cut = cid;
+	}
+	if (!generation)
+		generation = 1;
+
+	struct packet p = {};
+	struct happening h = {.mech = MECH_FLOOR};
+
+	p.k.floor = fid;
+	if (l2) {
+		/* From the frame itself: what a packet socket claims beside it does
+		 * not count. */
+		if (bpf_skb_load_bytes(skb, 12, &ethertype, 2))
+			return TCX_DROP;
+	} else {
+		ethertype = (__u16)skb->protocol;
+	}
+	switch (ethertype) {
+	case bpf_htons(ETH_P_IP):
+		parse_ip4(skb, &p, l2, dir);
+		break;
+	case bpf_htons(ETH_P_IPV6):
+		parse_ip6(skb, &p, l2, dir);
+		break;
+	case bpf_htons(ETH_P_ARP):
+		return TCX_NEXT;
+	default:
+		/* Nothing that an internet socket would see. On the way in it can
+		 * only reach packet sockets, which read before the floor anyway. */
+		if (dir == DIR_INGRESS)
+			return TCX_NEXT;
+		p.reasons = R_FAMILY;
+		p.k.rport = bpf_ntohs(ethertype);
+	}
+	if (p.verdict == P_PASS)
+		return TCX_NEXT;
+
+	h.family = p.k.family;
+	h.proto = p.k.proto;
+	h.portless = p.frag == 2;
+	h.reasons = p.reasons;
+	__builtin_memcpy(h.peer, p.k.raddr, 16);
+	if (h.proto != IPPROTO_ICMP && h.proto != IPPROTO_ICMPV6) {
+		h.peer_port = p.k.rport;
+		h.local_port = p.k.lport;
+	}
+
+	__u32 now = (__u32)(bpf_ktime_get_coarse_ns() >> 30);
+	if (p.frag == 2) {
+		p.k.kind = F_FRAGMENT;
+		p.k.lport = (__u16)p.frag_id;
+		p.k.rport = (__u16)(p.frag_id >> 16);
+	}
+	int tcp = p.k.proto == IPPROTO_TCP && p.frag != 2;
+	struct flow *f = p.reasons ? NULL : bpf_map_lookup_elem(&net_flows, &p.k);
+	__u8 opener = 0;
+
+	if (f && !fresh(f, p.k.proto, now))
+		f = NULL;
+	if (cut) {
+		/* Count an attempt, not every packet of a flow that dies slowly. */
+		if (!(f && tcp && f->effect == EFFECT_BLOCKED && f->generation == generation &&
+		      (!p.syn || f->seq == p.seq))) {
+			set_dir(&h, dir);
+			h.cid = cut;
+			h.reasons = R_QUARANTINE;
+			h.effect = EFFECT_BLOCKED;
+			denied_by_floor(&h);
+			if (tcp) {
+				struct flow dead = {
+					.generation = generation,
+					.dir = f ? f->dir : 0,
+					.effect = EFFECT_BLOCKED,
+					.seq = p.seq,
+					.last = now,
+				};
+				bpf_map_update_elem(&net_flows, &p.k, &dead, BPF_ANY);
+			}
+		}
+		return TCX_DROP;
+	}
+	if (p.related)
+		return TCX_NEXT;
+	if (f && f->generation == generation) {
+		if (tcp && p.syn) {
+			/* The same attempt again was counted already. */
+			if (f->effect == EFFECT_BLOCKED && f->seq == p.seq)
+				return TCX_DROP;
+		} else if (f->effect == EFFECT_PASS || tcp) {
+			if (f->effect == EFFECT_BLOCKED)
+				return TCX_DROP;
+			f->last = now;
+			if (tcp && p.rst) {
+				bpf_map_delete_elem(&net_flows, &p.k);
+			} else if (tcp && p.fin) {
+				f->fins |= dir;
+				if (f->fins == (DIR_EGRESS | DIR_INGRESS))
+					bpf_map_delete_elem(&net_flows, &p.k);
+			}
+			goto pass;
+		}
+	}
+	if (f && !(tcp && p.syn))
+		opener = f->dir;
+
+	int midstream = tcp && !p.syn;
+	int effect = judge(&h, fid, opener, dir, midstream);
+
+	if (effect) {
+		struct bpf_sock *sk = skb->sk;
+
+		if (effect == EFFECT_BLOCKED || dir == DIR_INGRESS || !sk || !bpf_sk_storage_get(&net_judged, sk, 0, 0)) {
+			h.effect = effect;
+			denied_by_floor(&h);
+		}
+	}
+	if (!p.reasons && !(midstream && (p.rst || p.fin) && !effect)) {
+		struct flow fresh_flow = {
+			.generation = generation,
+			.dir = opener ? opener : midstream ? 0 : dir,
+			.effect = effect,
+			.seq = p.seq,
+			.last = now,
+		};
+		bpf_map_update_elem(&net_flows, &p.k, &fresh_flow, BPF_ANY);
+	}
+	if (effect == EFFECT_BLOCKED)
+		return TCX_DROP;
+	/* Only what opens something is news. Sockets of TCP and UDP were seen by
+	 * the hooks, with their process. */
+	if (!midstream && !f && !p.reasons && p.frag != 2 &&
+	    (dir == DIR_INGRESS || (p.k.proto != IPPROTO_TCP && p.k.proto != IPPROTO_UDP))) {
+		set_dir(&h, dir);
+		observed_by_floor(&h, fid);
+	}
+pass:
+	if (p.frag == 1 && !p.reasons) {
+		struct flow part = {.generation = generation, .dir = dir, .last = now};
+
+		p.k.kind = F_FRAGMENT;
+		p.k.lport = (__u16)p.frag_id;
+		p.k.rport = (__u16)(p.frag_id >> 16);
+		bpf_map_update_elem(&net_flows, &p.k, &part, BPF_ANY);
+	}
+	return TCX_NEXT;
+}
+
+SEC("tcx/egress")
+int net_floor_out(struct __sk_buff *skb)
+{
+	return floor_packet(skb, DIR_EGRESS);
+}
+
+SEC("tcx/ingress")
+int net_floor_in(struct __sk_buff *skb)
+{
+	return floor_packet(skb, DIR_INGRESS);
+}
