@@ -44,7 +44,7 @@ enum {
 	C_INGRESS_LISTED = 1 << 3, /* network: ingress is listed */
 	C_QUARANTINE = 1 << 4,	   /* all network cut, whatever the mode */
 	C_OBSERVE = 1 << 5,	   /* report first-seen behaviour */
-	C_NO_FLOOR = 1 << 7,	   /* no packet program: sockets that only it would judge are refused */
+	C_NO_FLOOR = 1 << 16,	   /* no packet program: sockets that only it would judge are refused */
 	C_EXEC_PATHS = 1 << 7,	   /* process: verdicts depend on the path, so an unreadable one is denied */
 	C_SNAPSHOT = 1 << 6,	   /* process: the root is no overlay; the image's files are those listed in files */
 };

@@ -1160,13 +1160,13 @@ pass:
 	return TCX_NEXT;
 }
 
-SEC("tcx/egress")
+SEC("classifier")
 int net_floor_out(struct __sk_buff *skb)
 {
 	return floor_packet(skb, DIR_EGRESS);
 }
 
-SEC("tcx/ingress")
+SEC("classifier")
 int net_floor_in(struct __sk_buff *skb)
 {
 	return floor_packet(skb, DIR_INGRESS);
