@@ -45,6 +45,7 @@ enum {
 	C_QUARANTINE = 1 << 4,	   /* all network cut, whatever the mode */
 	C_OBSERVE = 1 << 5,	   /* report first-seen behaviour */
 	C_NO_FLOOR = 1 << 16,	   /* no packet program: sockets that only it would judge are refused */
+	C_NET_SLOT = 1 << 17,	   /* which of the container's two network tables is in force */
 	C_EXEC_PATHS = 1 << 7,	   /* process: verdicts depend on the path, so an unreadable one is denied */
 	C_SNAPSHOT = 1 << 6,	   /* process: the root is no overlay; the image's files are those listed in files */
 };
@@ -58,7 +59,7 @@ struct container {
 	__u16 drift_rule;
 	__u16 egress_list_rule;
 	__u16 ingress_list_rule;
-	__u16 net_slot; /* which of the container's two network tables is in force */
+	__u16 pad;
 	__u32 root_dev; /* s_dev of the container's root file system */
 	__u32 plan;	/* tag of the plan, part of count_key: rule numbers mean something only with it */
 	__u32 rules;	/* set of exec_rules in force; 0: none */

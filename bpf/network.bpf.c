@@ -67,7 +67,7 @@ struct bpf_sockopt {
 /* The longest prefix carries all that its covering prefixes say, so one
  * look-up finds the whole list. Lists are named by the hash of their content
  * and shared between containers. slot: one of two tables of a container, so
- * that a plan is replaced in one step (container.net_slot). */
+ * that a plan is replaced in one step (C_NET_SLOT). */
 struct rule_key {
 	__u32 prefixlen; /* 64 + length of the address prefix */
 	__u32 cid;
@@ -292,7 +292,7 @@ __noinline int decide(struct happening *h)
 	struct rule_key k = {
 		.prefixlen = h->family == 4 ? 64 + 32 : 64 + 128,
 		.cid = cid,
-		.slot = (__u8)c->net_slot,
+		.slot = !!(c->flags & C_NET_SLOT),
 		.dir = h->dir,
 		.family = h->family,
 	};

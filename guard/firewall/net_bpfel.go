@@ -23,7 +23,7 @@ type netContainer struct {
 	DriftRule       uint16
 	EgressListRule  uint16
 	IngressListRule uint16
-	NetSlot         uint16
+	Pad             uint16
 	RootDev         uint32
 	Plan            uint32
 	Rules           uint32
