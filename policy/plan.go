@@ -46,6 +46,9 @@ type ProcessPlan struct {
 	Deny     []ExecRule `json:"deny,omitempty"`
 	// DriftAllow are paths that exceptions take out of drift control.
 	DriftAllow []ExecRule `json:"driftAllow,omitempty"`
+	// Waive are programs that exceptions take out of every Deny rule; they are
+	// among Allow too. A backend that cannot do this denies more, never less.
+	Waive []ExecRule `json:"waive,omitempty"`
 }
 
 // Match says how an ExecRule's Path is to be read.
