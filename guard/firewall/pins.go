@@ -1,0 +1,110 @@
+package firewall
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
+)
+
+// hookAttach gives a hook's program and where it attaches.
+func (f *Firewall) hook(name string) (*ebpf.Program, ebpf.AttachType) {
+	switch name {
+	case "connect4":
+		return f.programs.Connect4, ebpf.AttachCGroupInet4Connect
+	case "connect6":
+		return f.programs.Connect6, ebpf.AttachCGroupInet6Connect
+	case "sendmsg4":
+		return f.programs.Sendmsg4, ebpf.AttachCGroupUDP4Sendmsg
+	case "sendmsg6":
+		return f.programs.Sendmsg6, ebpf.AttachCGroupUDP6Sendmsg
+	case "sock_create":
+		return f.programs.SockCreate, ebpf.AttachCGroupInetSockCreate
+	}
+	return f.programs.Setsockopt, ebpf.AttachCGroupSetsockopt
+}
+
+// attachHook attaches a hook to the root of all cgroups, or puts our program
+// into the link that an earlier agent left.
+func (f *Firewall) attachHook(name string) error {
+	if f.hooks[name] != nil {
+		return nil
+	}
+	prog, attach := f.hook(name)
+	pin := filepath.Join(f.dir, name)
+	if l, err := link.LoadPinnedLink(pin, nil); err == nil {
+		if err := l.Update(prog); err == nil {
+			f.hooks[name] = l
+			return nil
+		}
+		_ = l.Unpin()
+		_ = l.Close()
+	}
+	l, err := link.AttachCgroup(link.CgroupOptions{Path: f.cgroup, Attach: attach, Program: prog})
+	if err != nil {
+		return fmt.Errorf("attach %s to %s: %w", name, f.cgroup, err)
+	}
+	if err := l.Pin(pin); err != nil {
+		_ = l.Close()
+		return fmt.Errorf("pin %s: %w", name, err)
+	}
+	f.hooks[name] = l
+	return nil
+}
+
+// Remove detaches and unpins everything that any agent's firewall left under
+// pinDir, also one that died. Nothing there is no error.
+func Remove(pinDir string) error {
+	dir := filepath.Join(pinDir, "firewall")
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("remove firewall: %w", err)
+	}
+	// Links first: a hook without its maps would decide without rules.
+	var errs []error
+	for _, links := range []bool{true, false} {
+		for _, e := range entries {
+			if isMap := strings.HasPrefix(e.Name(), "net_"); isMap == links {
+				continue
+			}
+			if err := os.Remove(filepath.Join(dir, e.Name())); err != nil && !errors.Is(err, os.ErrNotExist) {
+				errs = append(errs, err)
+			}
+		}
+	}
+	if err := os.Remove(dir); err != nil && !errors.Is(err, os.ErrNotExist) {
+		errs = append(errs, err)
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("remove firewall: %w", err)
+	}
+	return nil
+}
+
+// cgroupRoot finds where the cgroup-v2 hierarchy is mounted, on unified and on
+// hybrid machines.
+func cgroupRoot(mounts string) (string, error) {
+	file, err := os.Open(mounts)
+	if err != nil {
+		return "", fmt.Errorf("find cgroup-v2 root: %w", err)
+	}
+	defer file.Close()
+	s := bufio.NewScanner(file)
+	for s.Scan() {
+		if p := strings.Fields(s.Text()); len(p) > 3 && p[2] == "cgroup2" {
+			return p[1], nil
+		}
+	}
+	if err := s.Err(); err != nil {
+		return "", fmt.Errorf("find cgroup-v2 root: %w", err)
+	}
+	return "", fmt.Errorf("find cgroup-v2 root: none is mounted (%s); mount one: mount -t cgroup2 none /sys/fs/cgroup/unified", mounts)
+}
