@@ -35,7 +35,7 @@ func Encode(o Object, comments Comments) ([]byte, error) {
 		root.HeadComment = c
 	}
 	var buf bytes.Buffer
-	d, err := yaml.NewDumper(&buf, yaml.WithIndent(2), yaml.WithLineWidth(-1))
+	d, err := yaml.NewDumper(&buf, yaml.WithIndent(2), yaml.WithCompactSeqIndent(false), yaml.WithLineWidth(-1))
 	if err == nil {
 		err = d.Dump(root)
 	}

@@ -171,6 +171,8 @@ type ProfileSpec struct {
 	Images []LearnedImage `json:"images,omitempty"`
 	// Containers is how many different containers were observed.
 	Containers int `json:"containers,omitempty"`
+	// RecentContainers are the latest of them, so that none is counted twice.
+	RecentContainers []string `json:"recentContainers,omitempty"`
 	// FirstSeen and LastSeen bound the observations.
 	FirstSeen metav1.Time `json:"firstSeen,omitzero"`
 	// LastSeen is the time of the latest observation.
