@@ -1,0 +1,460 @@
+// Package agent is the node: it joins the containers that discovery finds, the
+// plans that policy compiles, and the parts that enforce, and it turns what
+// those see into events and profiles.
+//
+// It loads no kernel program and reads no policy file; both are handed in. The
+// one idea: a container has an entry; whatever changes (container, policy,
+// neighbours, time) leads to reconcile, which compiles the container's plan
+// and applies it when it differs from what is applied. Decisions never wait
+// for the agent: it only prepares them.
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/gabion-dev/gabion/api/v1alpha1"
+	"github.com/gabion-dev/gabion/event"
+	"github.com/gabion-dev/gabion/facts"
+	"github.com/gabion-dev/gabion/guard"
+	"github.com/gabion-dev/gabion/guard/container"
+	"github.com/gabion-dev/gabion/guard/profile"
+	"github.com/gabion-dev/gabion/policy"
+	"github.com/gabion-dev/gabion/workload"
+)
+
+// Kernel enforces the process section; guard/kernel.Engine is one.
+type Kernel interface {
+	Apply(ctx context.Context, c workload.Container, plan *policy.Plan) (guard.Coverage, error)
+	Forget(containerID string) error
+	Release(pid int) error
+	NotAContainer(cgroupID uint64) error
+	SetQuarantine(containerID string, on bool) error
+}
+
+// Firewall enforces the network section; guard/firewall.Firewall is one.
+type Firewall interface {
+	Apply(ctx context.Context, c workload.Container, plan *policy.Plan, n *facts.Neighbourhood) (guard.Coverage, error)
+	Refresh(ctx context.Context, n *facts.Neighbourhood) error
+	Forget(containerID string) error
+}
+
+// Discovery finds containers; guard/container.Discovery is one.
+type Discovery interface {
+	Run(ctx context.Context, fn func(container.Change)) error
+	Identify(ctx context.Context, pid int, cgroupID uint64) (workload.Container, bool, error)
+}
+
+// Freezer stops and ends the processes of a container.
+type Freezer interface {
+	Pause(ctx context.Context, c workload.Container, on bool) error
+	Kill(ctx context.Context, c workload.Container) error
+}
+
+// Profiles keeps what was learned across restarts. Load returns nil data for
+// a workload that nothing was saved of.
+type Profiles interface {
+	Load(ctx context.Context, ref workload.Ref) (*v1alpha1.Profile, error)
+	Save(ctx context.Context, ref workload.Ref, p v1alpha1.Profile) error
+}
+
+// Config sizes the agent. The zero value is usable.
+type Config struct {
+	Node string
+	// StartBound is how long a held container may wait for its policy before
+	// it goes on without; default 1.5 s.
+	StartBound time.Duration
+	// SaveEvery is how often changed profiles are saved; default 5 s.
+	SaveEvery time.Duration
+	// Recheck is how often plans are compiled again because time passes
+	// (exceptions expire); default 15 s.
+	Recheck time.Duration
+}
+
+// Deps are what the agent joins. Kernel and Firewall may be nil on a machine
+// that cannot load them: containers are then reported as blind.
+type Deps struct {
+	Log        *slog.Logger
+	Now        func() time.Time
+	Kernel     Kernel
+	Firewall   Firewall
+	Discovery  Discovery
+	Freezer    Freezer
+	Profiles   Profiles
+	Techniques Techniques
+	// Record takes events; it must not block.
+	Record func(event.Event)
+	// NodeAddresses lists the node's own addresses.
+	NodeAddresses func() []netip.Addr
+}
+
+// Techniques names the MITRE ATT&CK techniques of a happening by its kind, its
+// reasons (words) and the program's path or applet.
+type Techniques func(kind string, reasons []string, program string) []string
+
+// Agent is the node. Make it with New, then Run.
+type Agent struct {
+	cfg  Config
+	deps Deps
+
+	starts chan guard.Start
+
+	// apply serialises changes of what is enforced; mu guards the fields below.
+	apply sync.Mutex
+
+	mu         sync.Mutex
+	policies   *policy.Set
+	entries    map[string]*entry
+	profiles   map[workload.Ref]*learned
+	neighbours *facts.Neighbourhood
+	losses     guard.Loss
+	lossBy     map[string]guard.Loss
+}
+
+type entry struct {
+	c           workload.Container
+	plan        *policy.Plan
+	applied     bool
+	coverage    []guard.Coverage
+	blind       string // why a section in Protect is not enforced; empty when it is
+	closed      bool   // paused because of whenBlind: Closed
+	quarantined bool
+	held        bool
+	enforcedAt  time.Time
+}
+
+type learned struct {
+	p     *profile.Profile
+	dirty bool
+}
+
+// New checks and fills the configuration.
+func New(cfg Config, deps Deps) (*Agent, error) {
+	if deps.Log == nil || deps.Now == nil || deps.Record == nil || deps.Discovery == nil {
+		return nil, errors.New("make agent: Log, Now, Record and Discovery are needed")
+	}
+	if cfg.StartBound == 0 {
+		cfg.StartBound = 1500 * time.Millisecond
+	}
+	if cfg.SaveEvery == 0 {
+		cfg.SaveEvery = 5 * time.Second
+	}
+	if cfg.Recheck == 0 {
+		cfg.Recheck = 15 * time.Second
+	}
+	if deps.NodeAddresses == nil {
+		deps.NodeAddresses = nodeAddresses
+	}
+	if deps.Techniques == nil {
+		deps.Techniques = func(string, []string, string) []string { return nil }
+	}
+	return &Agent{
+		cfg: cfg, deps: deps,
+		starts:     make(chan guard.Start, 4096),
+		entries:    map[string]*entry{},
+		profiles:   map[workload.Ref]*learned{},
+		neighbours: facts.NewNeighbourhood(nil, deps.NodeAddresses()),
+		lossBy:     map[string]guard.Loss{},
+	}, nil
+}
+
+// startWorkers answer held containers side by side: one slow runtime answer
+// must not hold up the next container.
+const startWorkers = 4
+
+// Run works until ctx ends.
+func (a *Agent) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	for range startWorkers {
+		g.Go(func() error {
+			for {
+				select {
+				case <-ctx.Done():
+					return nil
+				case s := <-a.starts:
+					a.begin(ctx, s)
+				}
+			}
+		})
+	}
+	g.Go(func() error { return a.deps.Discovery.Run(ctx, func(c container.Change) { a.change(ctx, c) }) })
+	g.Go(func() error { return a.every(ctx, a.cfg.SaveEvery, a.saveProfiles) })
+	g.Go(func() error { return a.every(ctx, a.cfg.Recheck, a.reconcileAll) })
+	err := g.Wait()
+	// What was learned up to now is kept even when ctx has ended.
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*time.Second)
+	defer cancel()
+	a.saveProfiles(last)
+	return err
+}
+
+func (a *Agent) every(ctx context.Context, d time.Duration, fn func(context.Context)) error {
+	t := time.NewTicker(d)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-t.C:
+			fn(ctx)
+		}
+	}
+}
+
+// SetPolicies replaces the desired state and applies what changed.
+func (a *Agent) SetPolicies(ctx context.Context, set *policy.Set) {
+	a.mu.Lock()
+	a.policies = set
+	a.mu.Unlock()
+	a.reconcileAll(ctx)
+}
+
+// begin handles the first program of a container nobody has told of.
+func (a *Agent) begin(ctx context.Context, s guard.Start) {
+	bound, cancel := context.WithTimeout(ctx, a.cfg.StartBound)
+	defer cancel()
+	c, ok, err := a.deps.Discovery.Identify(bound, s.PID, s.CgroupID)
+	switch {
+	case err != nil:
+		a.deps.Log.Warn("identify starting container", "pid", s.PID, "cgroup", s.CgroupID, "err", err)
+	case !ok:
+		if a.deps.Kernel != nil {
+			if err := a.deps.Kernel.NotAContainer(s.CgroupID); err != nil {
+				a.deps.Log.Warn("remember cgroup as no container", "cgroup", s.CgroupID, "err", err)
+			}
+		}
+	default:
+		a.adopt(bound, c, s.Held)
+	}
+	if s.Held && a.deps.Kernel != nil {
+		if err := a.deps.Kernel.Release(s.PID); err != nil {
+			a.deps.Log.Error("let held container go on", "pid", s.PID, "err", err)
+		}
+	}
+}
+
+func (a *Agent) change(ctx context.Context, ch container.Change) {
+	if ch.Gone {
+		a.gone(ctx, ch.Container.ID)
+		return
+	}
+	a.adopt(ctx, ch.Container, false)
+}
+
+// adopt takes a container in, or takes in what is new about it.
+func (a *Agent) adopt(ctx context.Context, c workload.Container, held bool) {
+	c.Node = a.cfg.Node
+	a.mu.Lock()
+	e, known := a.entries[c.ID]
+	if known && e.c.PID != 0 && c.PID == 0 {
+		a.mu.Unlock()
+		return // a listing that knows less than we do
+	}
+	if !known {
+		e = &entry{held: held}
+		a.entries[c.ID] = e
+	}
+	changed := !known || e.c.PID != c.PID || e.c.CgroupID != c.CgroupID || !maps.Equal(e.c.Labels, c.Labels) ||
+		!slices.Equal(e.c.Addresses, c.Addresses) || e.c.Workload != c.Workload || e.c.ImageDigest != c.ImageDigest
+	e.c = c
+	if changed {
+		e.applied = false
+	}
+	a.mu.Unlock()
+	if !changed {
+		return
+	}
+	a.loadProfile(ctx, c)
+	a.reconcile(ctx, c.ID)
+	a.refreshNeighbours(ctx)
+	if !known {
+		a.recordStart(c.ID)
+	}
+}
+
+func (a *Agent) gone(ctx context.Context, id string) {
+	a.mu.Lock()
+	e, ok := a.entries[id]
+	delete(a.entries, id)
+	a.mu.Unlock()
+	if !ok {
+		return
+	}
+	a.apply.Lock()
+	if a.deps.Kernel != nil {
+		if err := a.deps.Kernel.Forget(id); err != nil {
+			a.deps.Log.Warn("forget container in kernel", "container", e.c.Short(), "err", err)
+		}
+	}
+	if a.deps.Firewall != nil {
+		if err := a.deps.Firewall.Forget(id); err != nil {
+			a.deps.Log.Warn("forget container in firewall", "container", e.c.Short(), "err", err)
+		}
+	}
+	a.apply.Unlock()
+	a.refreshNeighbours(ctx)
+	ev := a.about(e.c, event.ContainerStop, "stop")
+	ev.Message = fmt.Sprintf("%s stopped (container %s)", e.c.Workload, e.c.Short())
+	a.deps.Record(ev)
+}
+
+func (a *Agent) reconcileAll(ctx context.Context) {
+	a.mu.Lock()
+	ids := slices.Sorted(maps.Keys(a.entries))
+	a.mu.Unlock()
+	for _, id := range ids {
+		if ctx.Err() != nil {
+			return
+		}
+		a.reconcile(ctx, id)
+	}
+}
+
+// reconcile makes what is enforced on one container what policy says now.
+func (a *Agent) reconcile(ctx context.Context, id string) {
+	a.apply.Lock()
+	defer a.apply.Unlock()
+	a.mu.Lock()
+	e, ok := a.entries[id]
+	if !ok || e.c.PID == 0 {
+		a.mu.Unlock()
+		return
+	}
+	c, before, applied, set, n := e.c, e.plan, e.applied, a.policies, a.neighbours
+	a.mu.Unlock()
+
+	var plan *policy.Plan
+	if set != nil {
+		plan = set.Compile(&c, a.deps.Now())
+	}
+	if applied && planID(plan) == planID(before) {
+		return
+	}
+	coverage, blind := a.enforce(ctx, c, plan, n)
+
+	a.mu.Lock()
+	if e = a.entries[id]; e == nil {
+		a.mu.Unlock()
+		return
+	}
+	e.plan, e.applied, e.coverage, e.blind = plan, true, coverage, blind
+	if e.enforcedAt.IsZero() {
+		e.enforcedAt = a.deps.Now()
+	}
+	closed := e.closed
+	a.mu.Unlock()
+	a.reportBlind(ctx, c, plan, blind, closed)
+	if applied {
+		ev := a.about(c, event.PolicyChange, planID(plan))
+		ev.Message = fmt.Sprintf("%s now runs under %s", c.Workload, planWords(plan))
+		a.deps.Record(ev)
+	}
+}
+
+// enforce applies plan by every part there is and says why a section that
+// should be enforced is not.
+func (a *Agent) enforce(ctx context.Context, c workload.Container, plan *policy.Plan, n *facts.Neighbourhood) (coverage []guard.Coverage, blind string) {
+	one := func(section string, wanted bool, have bool, apply func() (guard.Coverage, error)) {
+		cov := guard.Coverage{Section: section, Mechanism: "none", Guarantee: "nothing is enforced"}
+		why := "this node cannot load the part that enforces it (see gabion doctor)"
+		if have {
+			got, err := apply()
+			if err == nil {
+				coverage = append(coverage, got)
+				if got.Mechanism == "none" && wanted {
+					blind = section + ": " + got.Degraded
+				}
+				return
+			}
+			why = err.Error()
+			a.deps.Log.Error("enforce "+section, "container", c.Short(), "workload", c.Workload.String(), "err", err)
+		}
+		cov.Degraded = why
+		coverage = append(coverage, cov)
+		if wanted {
+			blind = section + ": " + why
+		}
+	}
+	one("process", plan != nil && plan.Process != nil, a.deps.Kernel != nil, func() (guard.Coverage, error) { return a.deps.Kernel.Apply(ctx, c, plan) })
+	one("network", plan != nil && plan.Network != nil, a.deps.Firewall != nil, func() (guard.Coverage, error) { return a.deps.Firewall.Apply(ctx, c, plan, n) })
+	return coverage, blind
+}
+
+// reportBlind does what the policy's whenBlind asks for and says so.
+func (a *Agent) reportBlind(ctx context.Context, c workload.Container, plan *policy.Plan, blind string, closed bool) {
+	wantClosed := blind != "" && plan != nil && plan.WhenBlind == v1alpha1.Closed
+	if wantClosed != closed && a.deps.Freezer != nil {
+		if err := a.deps.Freezer.Pause(ctx, c, wantClosed); err != nil {
+			a.deps.Log.Error("pause container that cannot be enforced", "container", c.Short(), "err", err)
+			wantClosed = closed
+		}
+		a.mu.Lock()
+		if e := a.entries[c.ID]; e != nil {
+			e.closed = wantClosed
+		}
+		a.mu.Unlock()
+	}
+	if blind == "" {
+		return
+	}
+	ev := a.about(c, event.AgentHealth, "blind", blind)
+	ev.Severity, ev.Effect = event.High, event.NotBlocked
+	ev.Reasons = []string{"blind"}
+	ev.Message = fmt.Sprintf("%s is not enforced: %s", c.Workload, blind)
+	if wantClosed {
+		ev.Message += "; it is paused because its policy says whenBlind: Closed"
+	}
+	a.deps.Record(ev)
+}
+
+// refreshNeighbours tells the firewall who lives at which address now.
+func (a *Agent) refreshNeighbours(ctx context.Context) {
+	a.mu.Lock()
+	containers := make([]workload.Container, 0, len(a.entries))
+	for _, id := range slices.Sorted(maps.Keys(a.entries)) {
+		containers = append(containers, a.entries[id].c)
+	}
+	n := facts.NewNeighbourhood(containers, a.deps.NodeAddresses())
+	same := n.SameAddresses(a.neighbours)
+	a.neighbours = n
+	a.mu.Unlock()
+	if same || a.deps.Firewall == nil {
+		return
+	}
+	a.apply.Lock()
+	defer a.apply.Unlock()
+	if err := a.deps.Firewall.Refresh(ctx, n); err != nil {
+		a.deps.Log.Error("refresh addresses of workloads in firewall", "err", err)
+	}
+}
+
+func planID(p *policy.Plan) string {
+	if p == nil {
+		return ""
+	}
+	return p.ID
+}
+
+func planWords(p *policy.Plan) string {
+	if p == nil {
+		return "no policy (learning)"
+	}
+	return fmt.Sprintf("%v", p.Policies)
+}
+
+func nodeAddresses() []netip.Addr {
+	addrs, err := interfaceAddrs()
+	if err != nil {
+		return nil
+	}
+	return addrs
+}

@@ -1,0 +1,304 @@
+package agent
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"net"
+	"net/netip"
+	"path"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/gabion-dev/gabion/event"
+	"github.com/gabion-dev/gabion/guard"
+	"github.com/gabion-dev/gabion/policy"
+	"github.com/gabion-dev/gabion/workload"
+)
+
+// about begins an event of a container; cause makes its ID.
+func (a *Agent) about(c workload.Container, kind event.Kind, cause ...string) event.Event {
+	now := a.deps.Now().UTC()
+	parts := append([]string{a.cfg.Node, c.ID, string(kind)}, cause...)
+	if kind == event.PolicyChange {
+		parts = append(parts, strconv.FormatInt(now.UnixNano(), 10))
+	}
+	return event.Event{
+		ID: eventID(parts...), Kind: kind, First: now, Last: now, Count: 1, Severity: event.Info,
+		Node: a.cfg.Node, Workload: c.Workload, ContainerID: c.ID, Container: c.Name, Image: c.Image,
+	}
+}
+
+func eventID(parts ...string) string {
+	sum := sha256.Sum256([]byte(strings.Join(parts, "\x00")))
+	return hex.EncodeToString(sum[:16])
+}
+
+func (a *Agent) recordStart(id string) {
+	a.mu.Lock()
+	e := a.entries[id]
+	if e == nil {
+		a.mu.Unlock()
+		return
+	}
+	c, held, at, coverage, plan := e.c, e.held, e.enforcedAt, e.coverage, e.plan
+	a.mu.Unlock()
+	ev := a.about(c, event.ContainerStart, strconv.Itoa(c.PID))
+	if !c.StartedAt.IsZero() {
+		ev.First, ev.Last = c.StartedAt.UTC(), c.StartedAt.UTC()
+	}
+	ev.Evidence = map[string]string{"runtime": c.Runtime, "heldBeforeFirstInstruction": strconv.FormatBool(held), "plan": planWords(plan)}
+	if !at.IsZero() && !c.StartedAt.IsZero() && at.After(c.StartedAt) {
+		ev.Evidence["coveredAfterMs"] = strconv.FormatFloat(float64(at.Sub(c.StartedAt).Microseconds())/1000, 'f', 1, 64)
+	}
+	for _, cov := range coverage {
+		ev.Evidence[cov.Section] = cov.Mechanism
+	}
+	ev.Message = fmt.Sprintf("%s started (container %s, %s) under %s", c.Workload, c.Short(), c.Runtime, planWords(plan))
+	if len(c.Args) > 0 {
+		ev.Path = c.Args[0]
+	}
+	a.deps.Record(ev)
+}
+
+// Denied implements guard.Sink.
+func (a *Agent) Denied(d guard.Denial) {
+	a.mu.Lock()
+	e := a.entries[d.ContainerID]
+	var c workload.Container
+	var plan *policy.Plan
+	if e != nil {
+		c, plan = e.c, e.plan
+	} else {
+		c.ID = d.ContainerID
+	}
+	peer, _ := a.neighbours.Lookup(d.Peer)
+	a.mu.Unlock()
+
+	ev := a.about(c, d.Kind)
+	ev.ID, ev.First, ev.Last, ev.Count = d.ID, d.First.UTC(), d.Last.UTC(), d.Count
+	ev.Verdict, ev.Effect, ev.Mechanism = event.Deny, d.Effect, d.Mechanism
+	ev.Reasons = d.Reasons.Words()
+	p := d.Process
+	ev.Process = &p
+	ev.Path = d.Path
+	ev.Severity = denialSeverity(d)
+	if plan != nil {
+		if d.Rule > 0 && d.Rule < len(plan.Rules) {
+			r := plan.Rules[d.Rule]
+			ev.Rule = &r
+		}
+		ev.Mode = sectionMode(plan, d.Kind)
+	}
+	if d.Applet != "" {
+		ev.Evidence = map[string]string{"applet": d.Applet}
+	}
+	if d.Peer.IsValid() {
+		ev.Peer = &event.Peer{Addr: d.Peer, Port: d.PeerPort, Protocol: protocolName(d.Protocol), Workload: peer, LocalPort: d.LocalPort}
+	}
+	program := d.Path
+	if d.Applet != "" {
+		program = d.Applet
+	}
+	ev.Technique = a.deps.Techniques(string(d.Kind), ev.Reasons, program)
+	ev.Message = denialMessage(c, d, ev)
+	a.deps.Record(ev)
+}
+
+// Observed implements guard.Sink.
+func (a *Agent) Observed(o guard.Observation) {
+	a.mu.Lock()
+	e := a.entries[o.ContainerID]
+	if e == nil {
+		a.mu.Unlock()
+		return
+	}
+	c, plan := e.c, e.plan
+	peer, _ := a.neighbours.Lookup(o.Peer)
+	if l := a.profiles[c.Workload]; l != nil {
+		l.p.Observe(o, peer)
+		l.dirty = true
+	}
+	a.mu.Unlock()
+
+	ev := a.about(c, o.Kind, "seen", o.Path, o.Applet, o.Process.ParentExe, o.Peer.String(), strconv.Itoa(int(o.PeerPort)), strconv.Itoa(int(o.LocalPort)), strconv.Itoa(int(o.Protocol)))
+	ev.First, ev.Last = o.Time.UTC(), o.Time.UTC()
+	ev.Effect, ev.Path = event.Observed, o.Path
+	p := o.Process
+	ev.Process = &p
+	if plan != nil {
+		ev.Mode = sectionMode(plan, o.Kind)
+	} else {
+		ev.Mode = "Learn"
+	}
+	if o.Applet != "" {
+		ev.Evidence = map[string]string{"applet": o.Applet}
+	}
+	switch o.Kind {
+	case event.NetworkConnect:
+		ev.Peer = &event.Peer{Addr: o.Peer, Port: o.PeerPort, Protocol: protocolName(o.Protocol), Workload: peer}
+		ev.Message = fmt.Sprintf("%s connects to %s for the first time", c.Workload, peerWords(ev.Peer))
+	case event.NetworkAccept:
+		ev.Peer = &event.Peer{Addr: o.Peer, LocalPort: o.LocalPort, Protocol: protocolName(o.Protocol), Workload: peer}
+		ev.Message = fmt.Sprintf("%s is reached on %s/%d by %s for the first time", c.Workload, ev.Peer.Protocol, o.LocalPort, peerName(ev.Peer))
+	default:
+		ev.Message = fmt.Sprintf("%s runs %s for the first time", c.Workload, programWords(o.Path, o.Applet))
+	}
+	a.deps.Record(ev)
+}
+
+// Started implements guard.Sink. It never blocks: when more containers start
+// at once than the queue holds, discovery will find them and the kernel's own
+// bound lets them go on.
+func (a *Agent) Started(s guard.Start) {
+	select {
+	case a.starts <- s:
+	default:
+		a.deps.Log.Error("more containers start at once than can be queued; this one waits for discovery", "pid", s.PID)
+	}
+}
+
+// Lost implements guard.Sink.
+func (a *Agent) Lost(l guard.Loss) {
+	a.mu.Lock()
+	sum := a.lossBy[l.ContainerID]
+	sum.ContainerID = l.ContainerID
+	sum.Observations += l.Observations
+	sum.Causes += l.Causes
+	a.lossBy[l.ContainerID] = sum
+	var c workload.Container
+	if e := a.entries[l.ContainerID]; e != nil {
+		c = e.c
+	} else {
+		c.ID = l.ContainerID
+	}
+	a.mu.Unlock()
+	ev := a.about(c, event.AgentLoss, a.deps.Now().Truncate(time.Minute).String())
+	ev.Severity, ev.Count = event.Medium, sum.Observations+sum.Causes
+	ev.Evidence = map[string]string{"observations": strconv.FormatUint(sum.Observations, 10), "causes": strconv.FormatUint(sum.Causes, 10)}
+	ev.Message = fmt.Sprintf("%s: %d first-seen reports and the details of %d denials were lost so far; no decision was", c.Workload, sum.Observations, sum.Causes)
+	a.deps.Record(ev)
+}
+
+func denialSeverity(d guard.Denial) event.Severity {
+	switch {
+	case d.Reasons&policy.ReasonQuarantine != 0:
+		return event.Low
+	case d.Reasons&(policy.ReasonDrift|policy.ReasonFileless|policy.ReasonChanged|policy.ReasonFamily) != 0:
+		return event.Critical
+	case d.Reasons&policy.ReasonDenied != 0:
+		return event.High
+	}
+	return event.Medium
+}
+
+func sectionMode(plan *policy.Plan, k event.Kind) string {
+	if strings.HasPrefix(string(k), "network.") {
+		if plan.Network != nil {
+			return string(plan.Network.Mode)
+		}
+		return "Learn"
+	}
+	if plan.Process != nil {
+		return string(plan.Process.Mode)
+	}
+	return "Learn"
+}
+
+func denialMessage(c workload.Container, d guard.Denial, ev event.Event) string {
+	verb := map[event.Effect]string{event.Blocked: "Blocked", event.WouldBlock: "Would have blocked", event.NotBlocked: "Could not block"}[d.Effect]
+	what := ""
+	switch d.Kind {
+	case event.NetworkConnect:
+		what = "a connection of " + c.Workload.String() + " to " + peerWords(ev.Peer)
+	case event.NetworkAccept:
+		what = "a connection from " + peerName(ev.Peer) + " to " + c.Workload.String() + " port " + strconv.Itoa(int(d.LocalPort))
+	case event.NetworkSocket:
+		what = "a socket that bypasses the firewall in " + c.Workload.String()
+	default:
+		what = programWords(d.Path, d.Applet) + " in " + c.Workload.String()
+	}
+	return fmt.Sprintf("%s %s: %s", verb, what, reasonSentence(d.Reasons))
+}
+
+func reasonSentence(r policy.Reason) string {
+	var out []string
+	for _, s := range []struct {
+		bit  policy.Reason
+		text string
+	}{
+		{policy.ReasonQuarantine, "the container is in quarantine"},
+		{policy.ReasonDenied, "a rule denies it"},
+		{policy.ReasonDrift, "the image has no such executable"},
+		{policy.ReasonChanged, "the image's file was changed"},
+		{policy.ReasonFileless, "it exists only in memory"},
+		{policy.ReasonNotListed, "no rule allows it"},
+		{policy.ReasonTooDeep, "its path is deeper than can be judged"},
+		{policy.ReasonUnknown, "what the decision needs could not be read"},
+		{policy.ReasonFamily, "its socket family is not one the firewall can judge"},
+	} {
+		if r&s.bit != 0 {
+			out = append(out, s.text)
+		}
+	}
+	return strings.Join(out, "; ")
+}
+
+func programWords(file, applet string) string {
+	if applet != "" && applet != path.Base(file) {
+		return file + " as " + applet
+	}
+	return file
+}
+
+func peerName(p *event.Peer) string {
+	if p == nil {
+		return "an unknown peer"
+	}
+	if !p.Workload.IsZero() {
+		return p.Workload.String()
+	}
+	return p.Addr.String()
+}
+
+func peerWords(p *event.Peer) string {
+	if p == nil {
+		return "an unknown peer"
+	}
+	return fmt.Sprintf("%s %s/%d", peerName(p), p.Protocol, p.Port)
+}
+
+func protocolName(n uint8) string {
+	switch n {
+	case 1:
+		return "icmp"
+	case 6:
+		return "tcp"
+	case 17:
+		return "udp"
+	case 58:
+		return "icmpv6"
+	case 132:
+		return "sctp"
+	}
+	return strconv.Itoa(int(n))
+}
+
+func interfaceAddrs() ([]netip.Addr, error) {
+	list, err := net.InterfaceAddrs()
+	if err != nil {
+		return nil, fmt.Errorf("list node addresses: %w", err)
+	}
+	var out []netip.Addr
+	for _, a := range list {
+		ipn, ok := a.(*net.IPNet)
+		if !ok {
+			continue
+		}
+		if addr, ok := netip.AddrFromSlice(ipn.IP); ok && !addr.IsLoopback() {
+			out = append(out, addr.Unmap())
+		}
+	}
+	return out, nil
+}

@@ -1,0 +1,252 @@
+package agent
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/gabion-dev/gabion/api/v1alpha1"
+	"github.com/gabion-dev/gabion/facts"
+	"github.com/gabion-dev/gabion/guard"
+	"github.com/gabion-dev/gabion/guard/profile"
+	"github.com/gabion-dev/gabion/policy"
+	"github.com/gabion-dev/gabion/workload"
+)
+
+// ErrNoContainer: no such container is known here (any more).
+var ErrNoContainer = errors.New("no such container")
+
+// State is where a container counts in the overview: each counts once.
+type State string
+
+// States, best first. The weakest section decides.
+const (
+	Enforced  State = "enforced"
+	Monitored State = "monitored"
+	Learning  State = "learning"
+	Blind     State = "blind"
+)
+
+// Status is one container as the agent knows it.
+type Status struct {
+	Container workload.Container
+	// Plan is nil when no policy selects the container.
+	Plan        *policy.Plan
+	Applied     bool
+	Coverage    []guard.Coverage
+	State       State
+	Blind       string // why, when State is Blind
+	Quarantined bool
+	Paused      bool // by whenBlind: Closed
+	Held        bool // stopped before its first instruction until its plan was in force
+	EnforcedAt  time.Time
+}
+
+// Containers lists what runs here, ordered by workload and identifier.
+func (a *Agent) Containers() []Status {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	out := make([]Status, 0, len(a.entries))
+	for _, e := range a.entries {
+		out = append(out, e.status())
+	}
+	slices.SortFunc(out, func(x, y Status) int {
+		if c := cmp.Compare(x.Container.Workload.String(), y.Container.Workload.String()); c != 0 {
+			return c
+		}
+		return cmp.Compare(x.Container.ID, y.Container.ID)
+	})
+	return out
+}
+
+// Container gives one by its identifier or a prefix of at least 12 characters.
+func (a *Agent) Container(id string) (Status, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if e := a.entries[id]; e != nil {
+		return e.status(), nil
+	}
+	if len(id) >= 12 {
+		for full, e := range a.entries {
+			if len(full) > len(id) && full[:len(id)] == id {
+				return e.status(), nil
+			}
+		}
+	}
+	return Status{}, fmt.Errorf("find container %q: %w", id, ErrNoContainer)
+}
+
+func (e *entry) status() Status {
+	return Status{
+		Container: e.c, Plan: e.plan, Applied: e.applied, Coverage: slices.Clone(e.coverage),
+		State: e.state(), Blind: e.blind, Quarantined: e.quarantined, Paused: e.closed, Held: e.held, EnforcedAt: e.enforcedAt,
+	}
+}
+
+func (e *entry) state() State {
+	if e.blind != "" {
+		return Blind
+	}
+	if e.plan == nil || !e.applied {
+		return Learning
+	}
+	weakest := Enforced
+	for _, m := range sectionModes(e.plan) {
+		switch m {
+		case v1alpha1.Monitor:
+			if weakest == Enforced {
+				weakest = Monitored
+			}
+		case v1alpha1.Learn:
+			weakest = Learning
+		}
+	}
+	return weakest
+}
+
+func sectionModes(p *policy.Plan) map[string]v1alpha1.Mode {
+	out := map[string]v1alpha1.Mode{}
+	if p.Process != nil {
+		out["process"] = p.Process.Mode
+	}
+	if p.Network != nil {
+		out["network"] = p.Network.Mode
+	}
+	if len(out) == 0 {
+		out["process"] = v1alpha1.Learn
+	}
+	return out
+}
+
+// Neighbourhood is who lives at which address now.
+func (a *Agent) Neighbourhood() *facts.Neighbourhood {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.neighbours
+}
+
+// Losses lists what could not be reported, by container, since the start.
+func (a *Agent) Losses() []guard.Loss {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return slices.SortedFunc(maps.Values(a.lossBy), func(x, y guard.Loss) int { return cmp.Compare(x.ContainerID, y.ContainerID) })
+}
+
+// Profile is what was learned about a workload; false when nothing was.
+func (a *Agent) Profile(ref workload.Ref) (v1alpha1.Profile, bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for r, l := range a.profiles {
+		if r.Namespace == ref.Namespace && r.Name == ref.Name {
+			return l.p.Snapshot(), true
+		}
+	}
+	return v1alpha1.Profile{}, false
+}
+
+// Learned lists the workloads that have a profile.
+func (a *Agent) Learned() []workload.Ref {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return slices.SortedFunc(maps.Keys(a.profiles), func(x, y workload.Ref) int { return cmp.Compare(x.String(), y.String()) })
+}
+
+// Quarantine cuts a container off from every network, or ends that. Its
+// processes go on and connections inside it stay.
+func (a *Agent) Quarantine(_ context.Context, id string, on bool) error {
+	st, err := a.Container(id)
+	if err != nil {
+		return err
+	}
+	if a.deps.Kernel == nil || a.deps.Firewall == nil {
+		return fmt.Errorf("quarantine container %s: this node cannot load the firewall (see gabion doctor)", st.Container.Short())
+	}
+	if err := a.deps.Kernel.SetQuarantine(st.Container.ID, on); err != nil {
+		return fmt.Errorf("quarantine container %s: %w", st.Container.Short(), err)
+	}
+	a.mu.Lock()
+	if e := a.entries[st.Container.ID]; e != nil {
+		e.quarantined = on
+	}
+	a.mu.Unlock()
+	return nil
+}
+
+// Pause freezes every process of a container, or lets them go on.
+func (a *Agent) Pause(ctx context.Context, id string, on bool) error {
+	return a.freeze(id, "pause", func(c workload.Container) error { return a.deps.Freezer.Pause(ctx, c, on) })
+}
+
+// Kill ends every process of a container.
+func (a *Agent) Kill(ctx context.Context, id string) error {
+	return a.freeze(id, "kill", func(c workload.Container) error { return a.deps.Freezer.Kill(ctx, c) })
+}
+
+func (a *Agent) freeze(id, verb string, do func(workload.Container) error) error {
+	st, err := a.Container(id)
+	if err != nil {
+		return err
+	}
+	if a.deps.Freezer == nil {
+		return fmt.Errorf("%s container %s: this node has no way to reach its processes", verb, st.Container.Short())
+	}
+	return do(st.Container)
+}
+
+// loadProfile brings back what an earlier agent learned of the workload and
+// notes the container as one more replica.
+func (a *Agent) loadProfile(ctx context.Context, c workload.Container) {
+	a.mu.Lock()
+	l := a.profiles[c.Workload]
+	a.mu.Unlock()
+	if l == nil {
+		l = &learned{p: profile.New(c.Workload)}
+		if a.deps.Profiles != nil {
+			doc, err := a.deps.Profiles.Load(ctx, c.Workload)
+			if err == nil && doc != nil {
+				l.p, err = profile.FromDocument(*doc)
+			}
+			if err != nil || l.p == nil {
+				a.deps.Log.Error("load profile; learning begins anew", "workload", c.Workload.String(), "err", err)
+				l.p = profile.New(c.Workload)
+			}
+		}
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if have := a.profiles[c.Workload]; have != nil {
+		l = have
+	}
+	a.profiles[c.Workload] = l
+	l.p.Container(c, a.deps.Now())
+	l.dirty = true
+}
+
+func (a *Agent) saveProfiles(ctx context.Context) {
+	if a.deps.Profiles == nil {
+		return
+	}
+	a.mu.Lock()
+	dirty := map[workload.Ref]v1alpha1.Profile{}
+	for ref, l := range a.profiles {
+		if l.dirty {
+			dirty[ref] = l.p.Snapshot()
+			l.dirty = false
+		}
+	}
+	a.mu.Unlock()
+	for ref, doc := range dirty {
+		if err := a.deps.Profiles.Save(ctx, ref, doc); err != nil {
+			a.deps.Log.Error("save profile", "workload", ref.String(), "err", err)
+			a.mu.Lock()
+			if l := a.profiles[ref]; l != nil {
+				l.dirty = true
+			}
+			a.mu.Unlock()
+		}
+	}
+}
