@@ -51,20 +51,9 @@ func New(gateways ...netip.Addr) (*Net, error) {
 		return nil, err
 	}
 	err = r.Do(func() error {
-		for _, s := range []struct{ name, value string }{
-			{"ipv4/ip_forward", "1"},
-			{"ipv6/conf/all/forwarding", "1"},
-			{"ipv6/conf/default/forwarding", "1"},
+		return set("ipv4/ip_forward", "1", "ipv6/conf/all/forwarding", "1", "ipv6/conf/default/forwarding", "1",
 			// Who dials an address that nobody has is told so at once, every time.
-			{"ipv4/icmp_ratelimit", "0"},
-			{"ipv6/icmp/ratelimit", "0"},
-		} {
-			// /proc/sys/net shows the namespace of the thread that opens it.
-			if err := os.WriteFile("/proc/sys/net/"+s.name, []byte(s.value), 0); err != nil {
-				return fmt.Errorf("set up the router: %w", err)
-			}
-		}
-		return nil
+			"ipv4/icmp_ratelimit", "0", "ipv6/icmp/ratelimit", "0")
 	})
 	if err != nil {
 		r.ns.Close()
@@ -155,7 +144,9 @@ func newPlace(name string, addrs []netip.Addr) (*Place, error) {
 			return fmt.Errorf("open network namespace: %w", err)
 		}
 		p.ns = ns
-		return nil
+		// Nobody else can have an address in here: use them without asking
+		// around first (RFC 4862, 5.4), link-local ones included.
+		return set("ipv6/conf/all/accept_dad", "0", "ipv6/conf/default/accept_dad", "0")
 	})
 	if err != nil {
 		return nil, fmt.Errorf("place %s: %w", name, err)
@@ -165,6 +156,17 @@ func newPlace(name string, addrs []netip.Addr) (*Place, error) {
 		return nil, fmt.Errorf("place %s: %w", name, err)
 	}
 	return p, nil
+}
+
+// set sets sysctls of the network namespace of the calling thread, which is
+// what /proc/sys/net shows; pairs are names and values.
+func set(pairs ...string) error {
+	for i := 0; i+1 < len(pairs); i += 2 {
+		if err := os.WriteFile("/proc/sys/net/"+pairs[i], []byte(pairs[i+1]), 0); err != nil {
+			return fmt.Errorf("set up network namespace: %w", err)
+		}
+	}
+	return nil
 }
 
 // wire makes the pair of interfaces between the router and p, addresses and

@@ -92,7 +92,7 @@ func (d *dashboard) diagnostics(w http.ResponseWriter, r *http.Request) {
 
 // upload stores a file where it is told, executable when told so.
 func (d *dashboard) upload(w http.ResponseWriter, r *http.Request) {
-	name := filepath.Clean(r.FormValue("path"))
+	name := filepath.Clean(r.URL.Query().Get("path"))
 	if !filepath.IsAbs(name) {
 		http.Error(w, "path must be absolute", http.StatusBadRequest)
 		return
