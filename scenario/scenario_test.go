@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -23,10 +25,19 @@ import (
 	"github.com/gabion-dev/gabion/workload"
 )
 
+// crashing, when set to a directory, makes the test binary run the story with
+// its data there, to be killed in the middle by TestCrash.
+const crashing = "GABION_TEST_CRASHING_RUN"
+
 func TestMain(m *testing.M) {
 	minicontainer.Init()
 	if Main(os.Args) {
 		return
+	}
+	if dir := os.Getenv(crashing); dir != "" {
+		_, err := Run(context.Background(), Options{Dir: filepath.Join(dir, "runs"), StateDir: filepath.Join(dir, "state"), Out: os.Stdout}, &powerless{})
+		fmt.Println("ended", err)
+		os.Exit(1)
 	}
 	os.Exit(m.Run())
 }
@@ -159,5 +170,117 @@ func TestHonest(t *testing.T) {
 func TestUnknownLayer(t *testing.T) {
 	if _, err := Run(t.Context(), Options{Layers: []string{"moat"}}, &powerless{}); !errors.Is(err, ErrLayer) {
 		t.Errorf("Run = %v, want ErrLayer", err)
+	}
+}
+
+// witness is a platform that stops nothing and sees everything.
+type witness struct {
+	powerless
+	seen uint64
+}
+
+func (w *witness) Events(context.Context, time.Time) ([]event.Event, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.seen++
+	now := time.Now()
+	return []event.Event{{
+		ID: "seen", Kind: event.ProcessFileless, Count: w.seen, First: now, Last: now, Effect: event.WouldBlock,
+		Workload: workload.Ref{Namespace: namespace, Name: "dashboard", Kind: "Container"}, Mechanism: "test",
+	}}, nil
+}
+
+// TestRunAndStay: the story is told, the workloads stay until the context
+// ends, and then nothing is left. With only one layer in Protect the other's
+// sections are in Monitor.
+func TestRunAndStay(t *testing.T) {
+	needLab(t)
+	defer goleak.VerifyNone(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	p := &witness{}
+	var out bytes.Buffer
+	dir, state := t.TempDir(), t.TempDir()
+	var res *Result
+	err := RunAndStay(ctx, Options{Dir: dir, StateDir: state, Out: &out, Layers: []string{Guard}, OnResult: func(r *Result) {
+		res = r
+		if left, err := minicontainer.States(state); err != nil || len(left) != 5 {
+			t.Errorf("%d containers stay, %v; want the five", len(left), err)
+		}
+		cancel()
+	}}, p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if res == nil || res.Pass {
+		t.Fatalf("result %+v; want one that fails", res)
+	}
+	for _, s := range res.Steps {
+		if s.Protected != Detected {
+			t.Errorf("%s: %q, want it detected", s.ID, s.Protected)
+		}
+	}
+	if !strings.Contains(out.String(), "WITHOUT GABION") {
+		t.Errorf("no table was printed: %s", out.String())
+	}
+	last := string(p.applied[len(p.applied)-1])
+	if !strings.Contains(last, "mode: Monitor") || !strings.Contains(last, "name: shop") {
+		t.Errorf("applied %s; want network sections in Monitor", last)
+	}
+	for _, d := range []string{dir, state} {
+		if left, _ := os.ReadDir(d); len(left) != 0 {
+			t.Errorf("left in %s: %v", d, left)
+		}
+	}
+}
+
+// TestCrash: a run that is killed in the middle leaves containers behind; the
+// next run takes them away, while it spares those of living runs.
+func TestCrash(t *testing.T) {
+	needLab(t)
+	dir := t.TempDir()
+	state := filepath.Join(dir, "state")
+	cmd := exec.Command("/proc/self/exe")
+	cmd.Env = append(os.Environ(), crashing+"="+dir)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	waited := make(chan error, 1)
+	go func() { waited <- cmd.Wait() }()
+	t.Cleanup(func() { _ = minicontainer.Clean(state) })
+	deadline := time.Now().Add(30 * time.Second)
+	for {
+		if left, _ := minicontainer.States(state); len(left) >= 5 {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("the run did not start its containers")
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	<-waited
+	orphans, err := minicontainer.States(state)
+	if err != nil || len(orphans) == 0 {
+		t.Fatalf("%d containers survived the kill, %v; the test needs some", len(orphans), err)
+	}
+	s, err := newStory(t.Context(), Options{Dir: filepath.Join(dir, "runs"), StateDir: state}, &powerless{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range orphans {
+		if o.Alive() {
+			t.Errorf("container %s of the killed run is alive", o.Name)
+		}
+	}
+	if err := s.close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range []string{state, filepath.Join(dir, "runs")} {
+		if left, _ := os.ReadDir(d); len(left) != 0 {
+			t.Errorf("left in %s: %v", d, left)
+		}
 	}
 }

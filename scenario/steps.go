@@ -101,7 +101,9 @@ func steps() []step {
 			id: "A6d", title: "run a program from shared memory", techniques: []string{"T1105", "T1036.005"},
 			attempt: "put a program into /dev/shm and start it",
 			judged:  "it prints the proof that it ran", layers: []string{Guard}, where: []string{"dashboard"},
-			try: func(ctx context.Context, a *attack) (bool, string, error) { return dropAndProve(ctx, a, "/dev/shm/kworker") },
+			try: func(ctx context.Context, a *attack) (bool, string, error) {
+				return dropAndProve(ctx, a, "/dev/shm/kworker")
+			},
 		},
 		miningStep("A7a", "mine: stratum over plain TCP", "stratum+tcp://"+poolName+":3333", poolAddr),
 		miningStep("A7b", "mine: stratum over TLS", "stratum+ssl://"+poolName+":443", poolAddr),
