@@ -957,8 +957,9 @@ static __always_inline void parse_ip6(struct __sk_buff *skb, struct packet *p, _
 
 static __always_inline int fresh(const struct flow *f, __u8 proto, __u32 now)
 {
+	/* A closed connection answers for its last packets a while. */
 	if (proto == IPPROTO_TCP)
-		return 1;
+		return f->fins != (DIR_EGRESS | DIR_INGRESS) || now - f->last < OTHER_IDLE;
 	return now - f->last < (proto == IPPROTO_UDP ? UDP_IDLE : OTHER_IDLE);
 }
 
@@ -1105,13 +1106,10 @@ static __always_inline int floor_packet(struct __sk_buff *skb, __u8 dir)
 			if (f->effect == EFFECT_BLOCKED)
 				return TCX_DROP;
 			f->last = now;
-			if (tcp && p.rst) {
-				bpf_map_delete_elem(&net_flows, &p.k);
-			} else if (tcp && p.fin) {
+			if (tcp && p.rst)
+				f->fins = DIR_EGRESS | DIR_INGRESS;
+			else if (tcp && p.fin)
 				f->fins |= dir;
-				if (f->fins == (DIR_EGRESS | DIR_INGRESS))
-					bpf_map_delete_elem(&net_flows, &p.k);
-			}
 			goto pass;
 		}
 	}
@@ -1121,7 +1119,8 @@ static __always_inline int floor_packet(struct __sk_buff *skb, __u8 dir)
 	int midstream = tcp && !p.syn;
 	int effect = judge(&h, fid, opener, dir, midstream);
 
-	if (effect) {
+	/* Answers to a datagram are no attempts. */
+	if (effect && (tcp || h.dir == dir)) {
 		struct bpf_sock *sk = skb->sk;
 
 		if (effect == EFFECT_BLOCKED || dir == DIR_INGRESS || !sk || !bpf_sk_storage_get(&net_judged, sk, 0, 0)) {

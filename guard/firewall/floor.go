@@ -93,7 +93,7 @@ var errHostNetwork = errors.New("the namespace is the node's own")
 
 func (f *Firewall) joinFloor(ctx context.Context, m *managed) (*floorState, error) {
 	path := fmt.Sprintf("/proc/%d/ns/net", m.c.PID)
-	if same, err := sameFile(path, "/proc/self/ns/net"); err != nil {
+	if same, err := sameFile(path, "/proc/thread-self/ns/net"); err != nil {
 		return nil, fmt.Errorf("find network namespace: %w", err)
 	} else if same {
 		return nil, errHostNetwork
@@ -205,7 +205,7 @@ func (f *Firewall) detach(fl *floorState, index int) error {
 	at := fl.attached[index]
 	delete(fl.attached, index)
 	for _, l := range at.links {
-		errs = append(errs, l.Unpin(), l.Close())
+		errs = append(errs, detachLink(l))
 	}
 	return errors.Join(errs...)
 }
@@ -226,7 +226,7 @@ func (f *Firewall) attachAll(fl *floorState) error {
 			if at.alive() {
 				continue
 			}
-			_ = f.detach(fl, a.Index)
+			_ = f.detach(fl, a.Index) // its interface is gone
 		}
 		header := uint32(0)
 		if a.EncapType == "ether" {
@@ -425,12 +425,19 @@ func (f *Firewall) tend(ctx context.Context) {
 	}
 }
 
-// inNetns runs fn in a network namespace, on a thread that is thrown away
-// afterwards. fn must not start goroutines that rely on the namespace.
+// inNetns runs fn in a network namespace, on a thread of its own. fn must not
+// start goroutines that rely on the namespace.
 func inNetns(path string, fn func() error) error {
 	done := make(chan error, 1)
 	go func() {
-		runtime.LockOSThread() // and never unlocked: the thread ends with the goroutine
+		runtime.LockOSThread()
+		back, err := unix.Open("/proc/thread-self/ns/net", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+		if err != nil {
+			runtime.UnlockOSThread()
+			done <- fmt.Errorf("open own network namespace: %w", err)
+			return
+		}
+		defer unix.Close(back)
 		done <- func() error {
 			fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 			if err != nil {
@@ -442,6 +449,12 @@ func inNetns(path string, fn func() error) error {
 			}
 			return fn()
 		}()
+		// A thread that cannot come back is never unlocked, so it ends with
+		// the goroutine. The program's first thread would not end and show
+		// the wrong namespace as /proc/self, hence the way back.
+		if unix.Setns(back, unix.CLONE_NEWNET) == nil {
+			runtime.UnlockOSThread()
+		}
 	}()
 	return <-done
 }

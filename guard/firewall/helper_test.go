@@ -85,7 +85,7 @@ func errorName(err error) string {
 
 func (h *helper) do(o order) (int, error) {
 	if o.Timeout == 0 {
-		o.Timeout = 300 * time.Millisecond
+		o.Timeout = 5 * time.Second
 	}
 	switch o.Op {
 	case "dial":

@@ -10,6 +10,7 @@ import (
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
+	"golang.org/x/sys/unix"
 )
 
 // hookAttach gives a hook's program and where it attaches.
@@ -57,6 +58,20 @@ func (f *Firewall) attachHook(name string) error {
 	return nil
 }
 
+// detachLink ends a link now, whoever else holds it, and unpins it. A link
+// whose interface has gone is detached already.
+func detachLink(l link.Link) error {
+	err := l.Detach()
+	if errors.Is(err, unix.ENOLINK) || errors.Is(err, ebpf.ErrNotSupported) || errors.Is(err, unix.EINVAL) {
+		err = nil
+	}
+	unpin := l.Unpin()
+	if errors.Is(unpin, os.ErrNotExist) {
+		unpin = nil
+	}
+	return errors.Join(err, unpin, l.Close())
+}
+
 // Remove detaches and unpins everything that any agent's firewall left under
 // pinDir, also one that died. Nothing there is no error.
 func Remove(pinDir string) error {
@@ -75,7 +90,15 @@ func Remove(pinDir string) error {
 			if isMap := strings.HasPrefix(e.Name(), "net_"); isMap == links {
 				continue
 			}
-			if err := os.Remove(filepath.Join(dir, e.Name())); err != nil && !errors.Is(err, os.ErrNotExist) {
+			pin := filepath.Join(dir, e.Name())
+			if links {
+				// Unpinning alone detaches some time later.
+				if l, err := link.LoadPinnedLink(pin, nil); err == nil {
+					errs = append(errs, detachLink(l))
+					continue
+				}
+			}
+			if err := os.Remove(pin); err != nil && !errors.Is(err, os.ErrNotExist) {
 				errs = append(errs, err)
 			}
 		}
