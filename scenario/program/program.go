@@ -77,6 +77,8 @@ func find(name string) runner {
 		return runChmod
 	case "fetch":
 		return runFetch
+	case "echo", "env", "false", "hostname", "pwd", "true", "uname":
+		return trivial(name)
 	case "python3":
 		return runInterpreter
 	case "kworker", "dbus-helper":
@@ -85,8 +87,12 @@ func find(name string) runner {
 	return nil
 }
 
-// Tools are the names that share one file in an image, as in busybox.
-func Tools() []string { return []string{"sh", "ls", "cat", "id", "chmod", "fetch", "python3"} }
+// Tools are the names that share one file in an image, as in busybox. There
+// are as many as it takes for a reader of the image to see that it is a
+// multi-call program, which is then judged by the name it acts under.
+func Tools() []string {
+	return []string{"cat", "chmod", "echo", "env", "false", "fetch", "hostname", "id", "ls", "pwd", "python3", "sh", "true", "uname"}
+}
 
 // Main acts as the program that argv names, if it names one and the switch is
 // set, and then ends the process. Otherwise it returns false at once.

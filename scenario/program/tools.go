@@ -172,6 +172,34 @@ func runID(_ context.Context, e *Env) int {
 	return 0
 }
 
+// trivial are the tools that print one thing or nothing.
+func trivial(name string) runner {
+	return func(_ context.Context, e *Env) int {
+		out, err := "", error(nil)
+		switch name {
+		case "echo":
+			out = strings.Join(e.Args, " ")
+		case "env":
+			out = strings.Join(os.Environ(), "\n")
+		case "hostname":
+			out, err = os.Hostname()
+		case "pwd":
+			out, err = os.Getwd()
+		case "uname":
+			out = "Linux"
+		case "false":
+			return exitFailed
+		case "true":
+			return 0
+		}
+		if err != nil {
+			return e.fail(name, err)
+		}
+		fmt.Fprintln(e.Stdout, out)
+		return 0
+	}
+}
+
 func runChmod(_ context.Context, e *Env) int {
 	if len(e.Args) != 2 {
 		fmt.Fprintln(e.Stderr, "usage: chmod mode file")
