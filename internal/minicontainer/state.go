@@ -56,21 +56,31 @@ func States(dir string) ([]State, error) {
 	var list []State
 	var errs []error
 	for _, f := range files {
-		b, err := os.ReadFile(f)
+		s, err := ReadState(dir, strings.TrimSuffix(filepath.Base(f), ".json"))
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
-		var s State
-		if err == nil {
-			err = json.Unmarshal(b, &s)
-		}
 		if err != nil {
-			errs = append(errs, fmt.Errorf("read container %s: %w", f, err))
+			errs = append(errs, err)
 			continue
 		}
 		list = append(list, s)
 	}
 	return list, errors.Join(errs...)
+}
+
+// ReadState reads what is written down of one container in dir.
+func ReadState(dir, id string) (State, error) {
+	var s State
+	file := filepath.Join(dir, id+".json")
+	b, err := os.ReadFile(file)
+	if err == nil {
+		err = json.Unmarshal(b, &s)
+	}
+	if err != nil {
+		return State{}, fmt.Errorf("read container %s: %w", file, err)
+	}
+	return s, nil
 }
 
 func writeState(dir string, s State) error {
