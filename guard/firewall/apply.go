@@ -63,9 +63,16 @@ func (f *Firewall) apply(ctx context.Context, c workload.Container, plan *policy
 	// The floor stands, and knows who opened the present connections, before
 	// the plan may cut any of them.
 	m.floor, m.noFloor = f.ensureFloor(ctx, m)
-	empty, err := f.put(m, peers)
+	var old leftovers
+	empty, err := f.put(m, peers, &old)
+	if err == nil {
+		err = f.settle(old)
+	}
 	if err != nil {
 		m.plan = before.plan
+		if m.floor != nil && f.managed[c.ID] == nil {
+			err = errors.Join(err, f.leaveFloor(ctx, m.floor, cid))
+		}
 		return guard.Coverage{Section: "network", Mechanism: "none"}, fmt.Errorf("apply network section to container %s: %w", c.Short(), err)
 	}
 	f.managed[c.ID] = m
@@ -82,19 +89,21 @@ func (f *Firewall) Refresh(ctx context.Context, n *facts.Neighbourhood) error {
 func (f *Firewall) refresh(ctx context.Context, peers Resolver) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	var old leftovers
 	var errs []error
 	for id, m := range f.managed {
 		if ctx.Err() != nil {
-			return ctx.Err()
+			errs = append(errs, ctx.Err())
+			break
 		}
 		if !named(m.plan) {
 			continue
 		}
-		if _, err := f.put(m, peers); err != nil {
+		if _, err := f.put(m, peers, &old); err != nil {
 			errs = append(errs, fmt.Errorf("refresh peers of container %s: %w", id, err))
 		}
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, f.settle(old))...)
 }
 
 // named reports whether a plan has peers whose addresses come and go.
@@ -107,8 +116,8 @@ func named(p *policy.Plan) bool {
 }
 
 // put compiles a container's plan and brings it into force. It gives the rules
-// that match nothing at present.
-func (f *Firewall) put(m *managed, peers Resolver) ([]int, error) {
+// that match nothing at present, and adds to old what is to be settled.
+func (f *Firewall) put(m *managed, peers Resolver, old *leftovers) ([]int, error) {
 	var net *policy.NetworkPlan
 	if m.plan != nil {
 		net = m.plan.Network
@@ -117,8 +126,8 @@ func (f *Firewall) put(m *managed, peers Resolver) ([]int, error) {
 	if err != nil {
 		return nil, err
 	}
-	var old netContainer
-	if err := f.maps.Containers.Lookup(m.cid, &old); err != nil {
+	var e netContainer
+	if err := f.maps.Containers.Lookup(m.cid, &e); err != nil {
 		if errors.Is(err, ebpf.ErrKeyNotExist) {
 			return nil, ErrUnknownContainer
 		}
@@ -142,13 +151,13 @@ func (f *Firewall) put(m *managed, peers Resolver) ([]int, error) {
 		return nil, err
 	}
 	const compared = flagsNet&^flagNetSlot | flagObserve
-	same := old.Flags&compared == want.Flags && old.NetMode == want.NetMode &&
-		old.EgressListRule == want.EgressListRule && old.IngressListRule == want.IngressListRule
+	same := e.Flags&compared == want.Flags && e.NetMode == want.NetMode &&
+		e.EgressListRule == want.EgressListRule && e.IngressListRule == want.IngressListRule
 	slot := uint8(0)
-	if old.Flags&flagNetSlot != 0 {
+	if e.Flags&flagNetSlot != 0 {
 		slot = 1
 	}
-	_, err = f.install(m.cid, t, slot, same, func(next uint8) error {
+	err = f.install(m.cid, t, slot, same, func(next uint8) error {
 		return f.deps.Update(m.cid, func(c *Container) {
 			c.Flags = c.Flags&^flagsNet | want.Flags
 			if next == 1 {
@@ -158,7 +167,7 @@ func (f *Firewall) put(m *managed, peers Resolver) ([]int, error) {
 			c.EgressListRule, c.IngressListRule = want.EgressListRule, want.IngressListRule
 			c.Generation++
 		})
-	})
+	}, old)
 	return empty, err
 }
 
@@ -224,13 +233,13 @@ func (f *Firewall) Forget(containerID string) error {
 	defer f.mu.Unlock()
 	delete(f.managed, containerID)
 	var errs []error
-	err := f.deps.Update(m.cid, func(c *Container) {
-		c.Flags &^= flagsNet
-		c.NetMode = 0
-		c.Generation++
-	})
-	if err != nil && !errors.Is(err, ErrUnknownContainer) && !errors.Is(err, ebpf.ErrKeyNotExist) {
-		errs = append(errs, err)
+	var e netContainer
+	if err := f.maps.Containers.Lookup(m.cid, &e); err == nil { // else guard/kernel forgot it first
+		errs = append(errs, f.deps.Update(m.cid, func(c *Container) {
+			c.Flags &^= flagsNet
+			c.NetMode = 0
+			c.Generation++
+		}))
 	}
 	if m.floor != nil {
 		errs = append(errs, f.leaveFloor(context.Background(), m.floor, m.cid))

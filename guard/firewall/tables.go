@@ -16,42 +16,69 @@ type tableState [2]map[netRuleKey]uint64
 // install puts a container's compiled table into the slot that is not in force
 // and lets flip bring it into force, so that no packet ever meets half a
 // table. Nothing changes when the table is in force already and flip has
-// nothing else to say (same); then it reports false.
-func (f *Firewall) install(cid uint32, t table, slot uint8, same bool, flip func(newSlot uint8) error) (bool, error) {
+// nothing else to say (same). What was in force before is added to old: the
+// caller settles it.
+func (f *Firewall) install(cid uint32, t table, slot uint8, same bool, flip func(newSlot uint8) error, old *leftovers) error {
 	state := f.tables[cid]
 	now, _ := t.encode(cid, slot)
 	if same && maps.Equal(now, state[slot]) {
-		return false, nil
+		return nil
 	}
 	next := 1 - slot
 	if err := f.drop(&state, next); err != nil {
-		return false, err
+		return err
 	}
 	rules, lists := t.encode(cid, next)
 	state[next] = map[netRuleKey]uint64{}
-	f.tables[cid] = state
+	fail := func(err error) error {
+		err = errors.Join(err, f.drop(&state, next))
+		f.tables[cid] = state
+		return err
+	}
 	for k, id := range rules {
 		if f.lists[id] == 0 {
 			if err := f.own.Lists.Update(id, lists[id], ebpf.UpdateAny); err != nil {
-				return false, errors.Join(fmt.Errorf("write rules of container %d: %w", cid, err), f.drop(&state, next))
+				return fail(fmt.Errorf("write rules of container %d: %w", cid, err))
 			}
 		}
 		f.lists[id]++
 		state[next][k] = id
 		if err := f.own.Rules.Update(&k, id, ebpf.UpdateAny); err != nil {
-			return false, errors.Join(fmt.Errorf("write rules of container %d: %w", cid, err), f.drop(&state, next))
+			return fail(fmt.Errorf("write rules of container %d: %w", cid, err))
 		}
 	}
 	if err := flip(next); err != nil {
-		return false, errors.Join(err, f.drop(&state, next))
+		return fail(err)
 	}
-	if len(state[slot]) > 0 {
-		// Programs that read the old slot number must be through with it.
-		waitForPrograms()
-	}
-	err := f.drop(&state, slot)
 	f.tables[cid] = state
-	return true, err
+	if len(state[slot]) > 0 {
+		*old = append(*old, leftover{cid, slot})
+	}
+	return nil
+}
+
+// leftovers are slots that were in force until a moment ago.
+type leftovers []leftover
+
+type leftover struct {
+	cid  uint32
+	slot uint8
+}
+
+// settle removes rules that are no longer in force, after every program that
+// may still be reading them has ended.
+func (f *Firewall) settle(old leftovers) error {
+	if len(old) == 0 {
+		return nil
+	}
+	waitForPrograms()
+	var errs []error
+	for _, l := range old {
+		state := f.tables[l.cid]
+		errs = append(errs, f.drop(&state, l.slot))
+		f.tables[l.cid] = state
+	}
+	return errors.Join(errs...)
 }
 
 // drop removes the rules of one slot, and lists that nothing points to any more.
