@@ -29,6 +29,8 @@ type Set struct {
 	// Policies and exceptions by namespace; "" has those of cluster scope.
 	policies   map[string][]*policySource
 	exceptions map[string][]*exceptionSource
+	// reasons are the words an author gave for a rule.
+	reasons map[event.RuleRef]string
 }
 
 // ErrDuplicate is in the chain of the error for a document whose kind,
@@ -43,6 +45,7 @@ func Load(files []File, checks ...v1alpha1.Validator) (*Set, []error) {
 		byID:       map[string]*v1alpha1.Document{},
 		policies:   map[string][]*policySource{},
 		exceptions: map[string][]*exceptionSource{},
+		reasons:    map[event.RuleRef]string{},
 	}
 	library, err := content.Load()
 	if err != nil {
@@ -129,7 +132,7 @@ type direction struct {
 
 // exceptionSource is an exception, resolved the same way.
 type exceptionSource struct {
-	id              string
+	id, namespace   string
 	cluster         bool
 	spec            *v1alpha1.ExceptionSpec
 	selector        workload.Selector
@@ -159,16 +162,16 @@ func (e *exceptionSource) applies(p *policySource) bool {
 
 func (s *Set) index(d *v1alpha1.Document) {
 	namespace := v1alpha1.Namespace(d.Object)
-	r := resolver{doc: d, id: v1alpha1.ID(d.Object), namespace: namespace, library: s.library}
+	r := resolver{doc: d, id: v1alpha1.ID(d.Object), namespace: namespace, library: s.library, reasons: s.reasons}
 	if e, ok := d.Object.(*v1alpha1.Exception); ok {
 		x := &exceptionSource{
-			id: r.id, cluster: namespace == "", spec: &e.Spec, selector: e.Spec.Selector.Selector(),
+			id: r.id, namespace: namespace, cluster: namespace == "", spec: &e.Spec, selector: e.Spec.Selector.Selector(),
 			process: r.execs("spec.rules.process", e.Spec.Rules.Process),
 			egress:  r.egress("spec.rules.egress", e.Spec.Rules.Egress, false),
 			ingress: r.ingress("spec.rules.ingress", e.Spec.Rules.Ingress, false),
 		}
 		for i, rule := range e.Spec.Rules.Drift {
-			x.drift = append(x.drift, r.exec(at("spec.rules.drift", i), v1alpha1.ProcessRule{Path: rule.Path}))
+			x.drift = append(x.drift, r.exec(at("spec.rules.drift", i), v1alpha1.ProcessRule{Path: rule.Path, Reason: rule.Reason}))
 		}
 		s.exceptions[namespace] = append(s.exceptions[namespace], x)
 		return
@@ -214,6 +217,13 @@ type resolver struct {
 	id        string
 	namespace string
 	library   *content.Library
+	reasons   map[event.RuleRef]string
+}
+
+func (r *resolver) because(ref event.RuleRef, reason string) {
+	if reason != "" {
+		r.reasons[ref] = reason
+	}
 }
 
 func (r *resolver) ref(field string) *event.RuleRef {
@@ -231,6 +241,7 @@ func (r *resolver) execs(field string, rules []v1alpha1.ProcessRule) []execRef {
 
 func (r *resolver) exec(field string, rule v1alpha1.ProcessRule) execRef {
 	out := execRef{ref: *r.ref(field)}
+	r.because(out.ref, rule.Reason)
 	if rule.Class != "" {
 		out.ExecRule = ExecRule{Match: MatchNames, Class: rule.Class}
 		if c := r.library.Class(rule.Class); c != nil {
@@ -253,7 +264,9 @@ func (r *resolver) exec(field string, rule v1alpha1.ProcessRule) execRef {
 func (r *resolver) egress(field string, rules []v1alpha1.EgressRule, deny bool) []peerRef {
 	out := make([]peerRef, 0, len(rules))
 	for i := range rules {
-		out = append(out, r.peers(at(field, i), rules[i].To, rules[i].Ports, deny))
+		p := r.peers(at(field, i), rules[i].To, rules[i].Ports, deny)
+		r.because(p.ref, rules[i].Reason)
+		out = append(out, p)
 	}
 	return out
 }
@@ -261,7 +274,9 @@ func (r *resolver) egress(field string, rules []v1alpha1.EgressRule, deny bool) 
 func (r *resolver) ingress(field string, rules []v1alpha1.IngressRule, deny bool) []peerRef {
 	out := make([]peerRef, 0, len(rules))
 	for i := range rules {
-		out = append(out, r.peers(at(field, i), rules[i].From, rules[i].Ports, deny))
+		p := r.peers(at(field, i), rules[i].From, rules[i].Ports, deny)
+		r.because(p.ref, rules[i].Reason)
+		out = append(out, p)
 	}
 	return out
 }

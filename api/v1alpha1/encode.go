@@ -83,9 +83,7 @@ func encodeValue(v reflect.Value, path string, comments Comments) (*yaml.Node, e
 		return n, nil
 	case reflect.Slice:
 		n := &yaml.Node{Kind: yaml.SequenceNode}
-		if v.Len() == 0 {
-			n.Style = yaml.FlowStyle
-		}
+		scalars := true
 		for i := range v.Len() {
 			p := at(path, i)
 			item, err := encodeValue(v.Index(i), p, comments)
@@ -96,7 +94,11 @@ func encodeValue(v reflect.Value, path string, comments Comments) (*yaml.Node, e
 				item.Style = yaml.FlowStyle
 			}
 			comment(item, item, comments[p])
+			scalars = scalars && item.Kind == yaml.ScalarNode
 			n.Content = append(n.Content, item)
+		}
+		if scalars && flat(n) {
+			n.Style = yaml.FlowStyle
 		}
 		return n, nil
 	case reflect.String:
@@ -148,19 +150,18 @@ func says(v reflect.Value) bool {
 	return !v.IsZero()
 }
 
-// flat is true for a small map of scalars, which reads best on one line.
+// flat is true for what reads best on one line: short, and without comments.
 func flat(n *yaml.Node) bool {
-	if n.Kind != yaml.MappingNode || len(n.Content) > 6 {
+	length := 0
+	return flatter(n, &length) && length <= 80
+}
+
+func flatter(n *yaml.Node, length *int) bool {
+	if n.HeadComment != "" || n.LineComment != "" || n.Style&yaml.LiteralStyle != 0 {
 		return false
 	}
-	length := 0
-	for _, c := range n.Content {
-		if c.Kind != yaml.ScalarNode || c.HeadComment != "" || c.LineComment != "" {
-			return false
-		}
-		length += len(c.Value)
-	}
-	return length < 80
+	*length += len(n.Value) + 3
+	return !slices.ContainsFunc(n.Content, func(c *yaml.Node) bool { return !flatter(c, length) })
 }
 
 func comment(key, value *yaml.Node, c string) {

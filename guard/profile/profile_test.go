@@ -70,9 +70,7 @@ spec:
   images:
     - {reference: 'shop/checkout:1'}
   containers: 2
-  recentContainers:
-    - aaaaaaaaaaaa
-    - bbbbbbbbbbbb
+  recentContainers: [aaaaaaaaaaaa, bbbbbbbbbbbb]
   firstSeen: 2026-11-24T10:00:00Z
   lastSeen: 2026-11-24T11:00:00Z
   processes:
