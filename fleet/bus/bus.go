@@ -28,7 +28,7 @@ var (
 )
 
 // MaxBatch is the largest number of messages handed to a consumer at once.
-const MaxBatch = 1000
+const MaxBatch = 2000
 
 // Message is one delivery.
 type Message struct {

@@ -236,8 +236,9 @@ func openHandle(ctx context.Context, path string) (_ *handle, err error) {
 			h.close()
 		}
 	}()
-	// auto_vacuum must be set before the first table is made.
-	if h.w, err = sql.Open("sqlite", dsn(path, "auto_vacuum(INCREMENTAL)", "journal_mode(WAL)", "journal_size_limit(33554432)", "cache_size(-8192)")); err != nil {
+	// auto_vacuum must be set before the first table is made. The log may grow to
+	// 8,000 pages (32 MiB) before it is written back: less often is less work.
+	if h.w, err = sql.Open("sqlite", dsn(path, "auto_vacuum(INCREMENTAL)", "journal_mode(WAL)", "journal_size_limit(67108864)", "wal_autocheckpoint(8000)", "cache_size(-8192)")); err != nil {
 		return nil, err
 	}
 	h.w.SetMaxOpenConns(1)
