@@ -294,9 +294,17 @@ func (m *merge) direction(of func(*policySource) *direction, waived func(*except
 			}
 			for _, w := range waived(e) {
 				var left []peerRef
+				size := 0
 				for _, deny := range own {
 					rest, _ := subtractPeers(deny, &w.PeerRule)
 					left = append(left, rest...)
+					for i := range rest {
+						size += 1 + len(rest[i].Prefixes) + len(rest[i].Ports)
+					}
+				}
+				if size > maxDerived {
+					m.note(w.ref, "does not loosen "+p.id+": its denies would become more rules than can be enforced")
+					continue
 				}
 				own = left
 			}
@@ -320,6 +328,9 @@ func (m *merge) direction(of func(*policySource) *direction, waived func(*except
 	allow := append(lists[0], lists[1]...)
 	if listed[0] && listed[1] {
 		allow = intersectPeers(lists[0], lists[1])
+		if len(allow) >= maxDerived {
+			m.note(m.plan.Rules[listRule], "and the lists of the namespace have more in common than can be enforced; some of it is not allowed")
+		}
 	}
 	for _, r := range append(denies, allow...) {
 		r.Rule = m.number(r.ref)

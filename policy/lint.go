@@ -49,6 +49,9 @@ func Codes() map[string]string {
 	}
 }
 
+// maxCompared bounds how many rules of a long list every rule is compared with.
+const maxCompared = 64
+
 type linter struct {
 	set        *Set
 	containers []workload.Container
@@ -145,7 +148,7 @@ func (l *linter) shadowed(r *execRef, earlier []execRef, what string) {
 func (l *linter) peers(d direction) {
 	for _, list := range [][]peerRef{d.allow, d.deny} {
 		for i := range list {
-			for j := range list[:i] {
+			for j := range list[:min(i, maxCompared)] {
 				if covered, _ := subtractPeers(list[i], &list[j].PeerRule); len(covered) == 0 {
 					l.add("shadowed", list[i].ref, "remove one of them", "%s is said by %s already", &list[i].PeerRule, list[j].ref.Field)
 					break
@@ -160,7 +163,7 @@ func (l *linter) peers(d direction) {
 		}
 	}
 	for i := range d.allow {
-		for j := range d.deny {
+		for j := range d.deny[:min(len(d.deny), maxCompared)] {
 			if left, _ := subtractPeers(d.allow[i], &d.deny[j].PeerRule); len(left) == 0 {
 				l.add("shadowed", d.allow[i].ref, "a deny wins over every allow", "%s can never be allowed: %s denies it", &d.allow[i].PeerRule, d.deny[j].ref.Field)
 			}

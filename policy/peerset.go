@@ -8,6 +8,10 @@ import (
 	"github.com/gabion-dev/gabion/workload"
 )
 
+// maxDerived bounds the rules that come of combining rules. Lists that grow
+// beyond it are cut where that is strict: fewer allows, denies left whole.
+const maxDerived = 1 << 12
+
 // The rules of networks as sets of (peer, protocol, port). Addresses and ports
 // are exact; workloads are compared by what their selectors say, and where
 // that is not enough to know, the answer is the one that leads to the stricter
@@ -102,14 +106,25 @@ func plain(glob string) bool { return !slices.Contains([]byte(glob), '*') }
 // second. A workload of one list and addresses of the other have nothing in
 // common that can be known here.
 func intersectPeers(wide, narrow []peerRef) []peerRef {
+	var wideAtoms []PeerRule
+	for _, w := range wide {
+		wideAtoms = append(wideAtoms, w.atoms()...)
+	}
 	var out []peerRef
+	seen := map[string]bool{}
 	for _, n := range narrow {
 		for _, na := range n.atoms() {
-			for _, w := range wide {
-				for _, wa := range w.atoms() {
-					if both, ok := intersectAtoms(&wa, &na); ok {
-						out = append(out, peerRef{both, n.ref})
-					}
+			for i := range wideAtoms {
+				both, ok := intersectAtoms(&wideAtoms[i], &na)
+				if !ok {
+					continue
+				}
+				if key := both.String(); !seen[key] || len(both.Prefixes) > 6 || len(both.Ports) > 6 {
+					seen[key] = true
+					out = append(out, peerRef{both, n.ref})
+				}
+				if len(out) >= maxDerived {
+					return out
 				}
 			}
 		}
