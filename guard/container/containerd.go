@@ -272,7 +272,9 @@ func (p *containerd) Watch(ctx context.Context, subscribed func(), fn func(Chang
 			if err := proto.Unmarshal(env.GetEvent().GetValue(), &ev); err != nil {
 				return fmt.Errorf("read event of containerd: %w", err)
 			}
-			c, err := p.inspectIn(ctx, env.GetNamespace(), ev.GetContainerID())
+			bound, cancel := context.WithTimeout(ctx, answerBound)
+			c, err := p.inspectIn(bound, env.GetNamespace(), ev.GetContainerID())
+			cancel()
 			if errors.Is(err, ErrNotFound) || errors.Is(err, ErrSandbox) {
 				continue
 			}

@@ -198,8 +198,8 @@ func (d *Discovery) watch(ctx context.Context, s *source) {
 	const first, most = 50 * time.Millisecond, 2 * time.Second
 	pause := first
 	for ctx.Err() == nil {
+		began := time.Now()
 		err := s.Watch(ctx, func() {
-			pause = first
 			d.setHealth(s, OK, "")
 			s.again()
 		}, func(ch Change) {
@@ -217,6 +217,9 @@ func (d *Discovery) watch(ctx context.Context, s *source) {
 			d.setHealth(s, Absent, err.Error())
 		case err != nil:
 			d.setHealth(s, Failed, err.Error())
+		}
+		if time.Since(began) > most { // it worked; one that fails at once is asked less and less
+			pause = first
 		}
 		select {
 		case <-ctx.Done():

@@ -32,6 +32,10 @@ type docker struct {
 // maxAnswer bounds an answer: 10,000 containers take about 15 MB.
 const maxAnswer = 64 << 20
 
+// answerBound is how long a runtime may take to answer a question that an
+// event leads to; then the connection is given up and made anew.
+const answerBound = 10 * time.Second
+
 func newDocker(name, socket string) *docker {
 	var d net.Dialer
 	return &docker{
@@ -257,7 +261,9 @@ func (d *docker) Watch(ctx context.Context, subscribed func(), fn func(Change)) 
 			fn(Change{Container: workload.Container{ID: ev.Actor.ID}, Gone: true})
 			continue
 		}
-		c, err := d.running(ctx, ev.Actor.ID)
+		bound, cancel := context.WithTimeout(ctx, answerBound)
+		c, err := d.running(bound, ev.Actor.ID)
+		cancel()
 		switch {
 		case errors.Is(err, ErrNotFound):
 		case err != nil:

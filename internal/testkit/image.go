@@ -23,7 +23,7 @@ func BusyboxImageTar(t testing.TB) string {
 	layer := tarDir(t, BusyboxRoot(t))
 	config := toJSON(t, map[string]any{
 		"architecture": runtime.GOARCH, "os": "linux",
-		"config": map[string]any{"Env": []string{"PATH=/bin"}, "Cmd": []string{"sh"}},
+		"config": map[string]any{"Env": []string{"PATH=/bin"}, "Cmd": []string{"sleep", "100000"}},
 		"rootfs": map[string]any{"type": "layers", "diff_ids": []string{fmt.Sprintf("sha256:%x", sha256.Sum256(layer))}},
 	})
 	name := fmt.Sprintf("%x.json", sha256.Sum256(config))

@@ -30,6 +30,18 @@ type Containerd struct {
 // capabilities "root", "containerd" and "busybox".
 func StartContainerd(t testing.TB, namespaces ...string) *Containerd {
 	t.Helper()
+	return startContainerd(t, `disabled_plugins = ["io.containerd.grpc.v1.cri"]`, namespaces)
+}
+
+// StartCRI is StartContainerd with the Container Runtime Interface served on
+// the same socket. Pods must be on the host's network: there is no CNI.
+func StartCRI(t testing.TB) *Containerd {
+	t.Helper()
+	return startContainerd(t, fmt.Sprintf("[plugins.\"io.containerd.grpc.v1.cri\"]\n  sandbox_image = %q\n  disable_apparmor = true\n  restrict_oom_score_adj = true\n", BusyboxImage), []string{"k8s.io"})
+}
+
+func startContainerd(t testing.TB, plugins string, namespaces []string) *Containerd {
+	t.Helper()
 	RequireRoot(t)
 	for _, name := range []string{"containerd", "ctr", "runc"} {
 		_, err := exec.LookPath(name)
@@ -38,8 +50,8 @@ func StartContainerd(t testing.TB, namespaces ...string) *Containerd {
 	image := BusyboxImageTar(t)
 	dir := shortDir(t)
 	c := &Containerd{Socket: filepath.Join(dir, "c.sock"), dir: dir}
-	config := fmt.Sprintf("version = 2\nroot = %q\nstate = %q\ndisabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n[grpc]\n  address = %q\n",
-		filepath.Join(dir, "root"), filepath.Join(dir, "state"), c.Socket)
+	config := fmt.Sprintf("version = 2\nroot = %q\nstate = %q\n%s\n[grpc]\n  address = %q\n",
+		filepath.Join(dir, "root"), filepath.Join(dir, "state"), plugins, c.Socket)
 	if err := os.WriteFile(filepath.Join(dir, "config.toml"), []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
