@@ -762,6 +762,17 @@ static __always_inline int is_icmp_error(__u8 family, __u8 type)
 	return type >= 1 && type <= 4;
 }
 
+/* Who opened an echo: stands where the peer's port would, so that a question
+ * is never taken for the answer to one that went the other way. 0: no echo. */
+static __always_inline __u8 echo_opener(__u8 family, __u8 type, __u8 dir)
+{
+	if (type == (family == 4 ? 8 : 128))
+		return dir;
+	if (type == (family == 4 ? 0 : 129))
+		return dir == DIR_EGRESS ? DIR_INGRESS : DIR_EGRESS;
+	return 0;
+}
+
 /* An ICMP error speaks of a packet that went the other way. */
 static __always_inline void parse_related(struct __sk_buff *skb, struct packet *p, __u32 off, __u8 dir)
 {
@@ -790,9 +801,12 @@ static __always_inline void parse_related(struct __sk_buff *skb, struct packet *
 		off += sizeof(ip);
 	}
 	if (inner.proto == IPPROTO_ICMP || inner.proto == IPPROTO_ICMPV6) {
-		if (bpf_skb_load_bytes(skb, off + 4, ports, 2))
+		__u8 h[8];
+
+		if (bpf_skb_load_bytes(skb, off, h, sizeof(h)))
 			return;
-		inner.lport = bpf_ntohs(ports[0]);
+		inner.lport = h[4] << 8 | h[5];
+		inner.rport = echo_opener(inner.family, h[0], dir == DIR_EGRESS ? DIR_INGRESS : DIR_EGRESS);
 	} else {
 		if (bpf_skb_load_bytes(skb, off, ports, 4))
 			return;
@@ -861,8 +875,8 @@ static __always_inline void parse_l4(struct __sk_buff *skb, struct packet *p, __
 		}
 		if (is_icmp_error(p->k.family, h[0]))
 			parse_related(skb, p, off + 8, dir);
-		else
-			p->k.lport = h[4] << 8 | h[5];
+		p->k.lport = h[4] << 8 | h[5];
+		p->k.rport = echo_opener(p->k.family, h[0], dir);
 		return;
 	}
 	default:

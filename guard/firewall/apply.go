@@ -47,7 +47,7 @@ func (f *Firewall) Apply(ctx context.Context, c workload.Container, plan *policy
 	return f.apply(ctx, c, plan, neighbours(n))
 }
 
-func (f *Firewall) apply(ctx context.Context, c workload.Container, plan *policy.Plan, peers Resolver) (guard.Coverage, error) {
+func (f *Firewall) apply(ctx context.Context, c workload.Container, plan *policy.Plan, peers policy.Peers) (guard.Coverage, error) {
 	cid, ok := f.deps.CID(c.ID)
 	if !ok {
 		return guard.Coverage{Section: "network", Mechanism: "none"}, fmt.Errorf("apply network section to container %s: %w", c.Short(), ErrUnknownContainer)
@@ -86,7 +86,7 @@ func (f *Firewall) Refresh(ctx context.Context, n *facts.Neighbourhood) error {
 	return f.refresh(ctx, neighbours(n))
 }
 
-func (f *Firewall) refresh(ctx context.Context, peers Resolver) error {
+func (f *Firewall) refresh(ctx context.Context, peers policy.Peers) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	var old leftovers
@@ -117,7 +117,7 @@ func named(p *policy.Plan) bool {
 
 // put compiles a container's plan and brings it into force. It gives the rules
 // that match nothing at present, and adds to old what is to be settled.
-func (f *Firewall) put(m *managed, peers Resolver, old *leftovers) ([]int, error) {
+func (f *Firewall) put(m *managed, peers policy.Peers, old *leftovers) ([]int, error) {
 	var net *policy.NetworkPlan
 	if m.plan != nil {
 		net = m.plan.Network

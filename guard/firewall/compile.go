@@ -11,19 +11,7 @@ import (
 	"slices"
 
 	"github.com/gabion-dev/gabion/policy"
-	"github.com/gabion-dev/gabion/workload"
 )
-
-// Resolver turns peers that are named into addresses. guard/agent knows them
-// from discovery.
-type Resolver interface {
-	// Addresses gives the present addresses of the workloads that sel selects.
-	Addresses(sel policy.WorkloadSelector) []netip.Addr
-	// NodeAddresses gives the node's own addresses, loopback left out.
-	NodeAddresses() []netip.Addr
-	// Lookup says which workload has the address.
-	Lookup(netip.Addr) (workload.Ref, bool)
-}
 
 // MaxRanges is how many port ranges can apply to one peer in one direction,
 // over all rules of all policies of a container.
@@ -72,8 +60,8 @@ type table map[peerKey][]portRange
 
 // compile flattens the rules of both directions. Besides the table it gives
 // the rules whose peers have no address at present, sorted. A nil plan is an
-// empty table; a nil resolver knows nobody.
-func compile(plan *policy.NetworkPlan, peers Resolver) (table, []int, error) {
+// empty table; nil peers know nobody.
+func compile(plan *policy.NetworkPlan, peers policy.Peers) (table, []int, error) {
 	t := table{}
 	if plan == nil {
 		return t, nil, nil
@@ -95,7 +83,7 @@ func compile(plan *policy.NetworkPlan, peers Resolver) (table, []int, error) {
 	return t, slices.Sorted(maps.Keys(empty)), nil
 }
 
-func (t table) add(ingress bool, rules []policy.PeerRule, peers Resolver, empty map[int]bool) error {
+func (t table) add(ingress bool, rules []policy.PeerRule, peers policy.Peers, empty map[int]bool) error {
 	// byPrefix: which rules (by position) name exactly this prefix.
 	byPrefix := map[netip.Prefix][]int{}
 	for i, r := range rules {
@@ -180,7 +168,7 @@ func rangesOf(r policy.PeerRule) []portRange {
 }
 
 // resolve gives the prefixes that a rule is about, IPv4 in its own form.
-func resolve(r policy.PeerRule, peers Resolver) []netip.Prefix {
+func resolve(r policy.PeerRule, peers policy.Peers) []netip.Prefix {
 	if len(r.Prefixes) == 0 && len(r.Workloads) == 0 && !r.NodeAddresses {
 		return []netip.Prefix{netip.PrefixFrom(netip.IPv4Unspecified(), 0), netip.PrefixFrom(netip.IPv6Unspecified(), 0)}
 	}
@@ -219,35 +207,6 @@ func plain(p netip.Prefix) (netip.Prefix, bool) {
 		p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
 	}
 	return p.Masked(), true
-}
-
-// decide is the kernel program's walk over a table, for tests and for saying
-// what a plan means: the longest prefix, then the first matching range.
-func (t table) decide(c policy.Conn, listed bool, listRule int) policy.Decision {
-	peer := c.Peer.Unmap().WithZone("")
-	for bits := peer.BitLen(); bits >= 0; bits-- {
-		p, err := peer.Prefix(bits)
-		if err != nil {
-			break
-		}
-		list, ok := t[peerKey{c.Ingress, p}]
-		if !ok {
-			continue
-		}
-		for _, r := range list {
-			if (r.anyProto || r.proto == c.Protocol) && r.lo <= c.Port && c.Port <= r.hi {
-				if r.deny {
-					return policy.Decision{Deny: true, Reasons: policy.ReasonDenied, Rule: int(r.rule)}
-				}
-				return policy.Decision{}
-			}
-		}
-		break
-	}
-	if listed {
-		return policy.Decision{Deny: true, Reasons: policy.ReasonNotListed, Rule: listRule}
-	}
-	return policy.Decision{}
 }
 
 const (

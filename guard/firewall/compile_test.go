@@ -9,7 +9,6 @@ import (
 
 	"github.com/gabion-dev/gabion/api/v1alpha1"
 	"github.com/gabion-dev/gabion/policy"
-	"github.com/gabion-dev/gabion/workload"
 )
 
 type fakePeers struct{ addrs, node []netip.Addr }
@@ -20,67 +19,25 @@ func (f *fakePeers) Addresses(sel policy.WorkloadSelector) []netip.Addr {
 	}
 	return nil
 }
-func (f *fakePeers) NodeAddresses() []netip.Addr            { return f.node }
-func (f *fakePeers) Lookup(netip.Addr) (workload.Ref, bool) { return workload.Ref{}, false }
+func (f *fakePeers) NodeAddresses() []netip.Addr { return f.node }
 
-// naive is the meaning of the rules, written as plainly as possible.
-func naive(p *policy.NetworkPlan, peers Resolver, c policy.Conn) policy.Decision {
-	rules, listed, listRule := p.Egress, p.EgressListed, p.EgressListRule
-	if c.Ingress {
-		rules, listed, listRule = p.Ingress, p.IngressListed, p.IngressListRule
+// rules is what policy says of a connection, without the rule that allows it,
+// which the kernel does not tell.
+func rules(p *policy.NetworkPlan, peers policy.Peers, c policy.Conn) policy.Decision {
+	d := p.Decide(c, peers)
+	if !d.Deny {
+		d.Rule = 0
 	}
-	peer := c.Peer.Unmap()
-	matches := func(r policy.PeerRule) bool {
-		in := len(r.Prefixes) == 0 && len(r.Workloads) == 0 && !r.NodeAddresses
-		for _, p := range r.Prefixes {
-			if p.Addr().Is4In6() {
-				p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
-			}
-			in = in || p.Contains(peer)
-		}
-		for _, w := range r.Workloads {
-			for _, a := range peers.Addresses(w) {
-				in = in || a.Unmap() == peer
-			}
-		}
-		if r.NodeAddresses {
-			for _, a := range peers.NodeAddresses() {
-				in = in || a.Unmap() == peer
-			}
-		}
-		if !in || len(r.Ports) == 0 {
-			return in
-		}
-		for _, x := range r.Ports {
-			if x.Protocol == c.Protocol && x.Lo <= c.Port && c.Port <= x.Hi {
-				return true
-			}
-		}
-		return false
-	}
-	for _, r := range rules {
-		if r.Deny && matches(r) {
-			return policy.Decision{Deny: true, Reasons: policy.ReasonDenied, Rule: r.Rule}
-		}
-	}
-	for _, r := range rules {
-		if !r.Deny && matches(r) {
-			return policy.Decision{}
-		}
-	}
-	if listed {
-		return policy.Decision{Deny: true, Reasons: policy.ReasonNotListed, Rule: listRule}
-	}
-	return policy.Decision{}
+	return d
 }
 
 var (
-	somePrefixes = []string{"0.0.0.0/0", "10.0.0.0/8", "10.1.0.0/16", "10.1.2.0/24", "10.1.2.3/32", "192.0.2.0/25", "::ffff:10.1.0.0/112", "::/0", "fd00::/8", "fd00:1::/64", "fd00:1::1/128", "::ffff:192.0.2.1/128"}
+	somePrefixes = []string{"0.0.0.0/0", "10.0.0.0/8", "10.1.0.0/16", "10.1.2.0/24", "10.1.2.3/32", "192.0.2.0/25", "::/0", "fd00::/8", "fd00:1::/64", "fd00:1::1/128"}
 	someAddrs    = []string{"10.1.2.3", "10.1.2.4", "10.1.3.3", "10.9.9.9", "192.0.2.1", "192.0.2.200", "fd00:1::1", "fd00:1::2", "fd00:2::1", "2001:db8::1", "::ffff:10.1.2.3"}
 )
 
 func anyPlan(t *rapid.T) *policy.NetworkPlan {
-	rules := func(label string) []policy.PeerRule {
+	draw := func(label string) []policy.PeerRule {
 		var out []policy.PeerRule
 		for i := range rapid.IntRange(0, 6).Draw(t, label) {
 			r := policy.PeerRule{Rule: i + 1, Deny: rapid.IntRange(0, 3).Draw(t, "deny") == 0}
@@ -102,7 +59,7 @@ func anyPlan(t *rapid.T) *policy.NetworkPlan {
 	return &policy.NetworkPlan{
 		Mode: v1alpha1.Protect, EgressListed: rapid.Bool().Draw(t, "egress"), EgressListRule: 20,
 		IngressListed: rapid.Bool().Draw(t, "ingress"), IngressListRule: 21,
-		Egress: rules("egress rules"), Ingress: rules("ingress rules"),
+		Egress: draw("egress rules"), Ingress: draw("ingress rules"),
 	}
 }
 
@@ -111,6 +68,38 @@ func anyConn(t *rapid.T) policy.Conn {
 		Ingress: rapid.Bool().Draw(t, "in"), Peer: netip.MustParseAddr(rapid.SampledFrom(someAddrs).Draw(t, "peer")),
 		Protocol: rapid.SampledFrom([]uint8{1, 6, 17, 132}).Draw(t, "proto"), Port: rapid.Uint16Range(0, 52).Draw(t, "port"),
 	}
+}
+
+// decide is the kernel program's walk over a table: the longest prefix, then
+// the first matching range.
+func (t table) decide(c policy.Conn, listed bool, listRule int) policy.Decision {
+	peer := c.Peer.Unmap().WithZone("")
+	if peer.IsLoopback() {
+		return policy.Decision{}
+	}
+	for bits := peer.BitLen(); bits >= 0; bits-- {
+		p, err := peer.Prefix(bits)
+		if err != nil {
+			break
+		}
+		list, ok := t[peerKey{c.Ingress, p}]
+		if !ok {
+			continue
+		}
+		for _, r := range list {
+			if (r.anyProto || r.proto == c.Protocol) && r.lo <= c.Port && c.Port <= r.hi {
+				if r.deny {
+					return policy.Decision{Deny: true, Reasons: policy.ReasonDenied, Rule: int(r.rule)}
+				}
+				return policy.Decision{}
+			}
+		}
+		break
+	}
+	if listed {
+		return policy.Decision{Deny: true, Reasons: policy.ReasonNotListed, Rule: listRule}
+	}
+	return policy.Decision{}
 }
 
 func (t table) verdict(p *policy.NetworkPlan, c policy.Conn) policy.Decision {
@@ -130,11 +119,21 @@ func TestTableMeansTheRules(t *testing.T) {
 		}
 		for range 30 {
 			c := anyConn(t)
-			if got, want := tab.verdict(p, c), naive(p, peers, c); got != want {
+			if got, want := tab.verdict(p, c), rules(p, peers, c); got != want {
 				t.Fatalf("%+v: table says %+v, rules say %+v\ntable %v", c, got, want, tab)
 			}
 		}
 	})
+}
+
+func TestMappedPrefixesAreIPv4(t *testing.T) {
+	for in, want := range map[string]string{
+		"::ffff:10.1.0.0/112": "10.1.0.0/16", "::ffff:192.0.2.1/128": "192.0.2.1/32", "10.1.2.3/8": "10.0.0.0/8", "fd00::1/8": "fd00::/8", "::/0": "::/0",
+	} {
+		if got, ok := plain(netip.MustParsePrefix(in)); !ok || got.String() != want {
+			t.Errorf("%s: got %s, want %s", in, got, want)
+		}
+	}
 }
 
 func TestCompileBounds(t *testing.T) {
@@ -181,21 +180,21 @@ func TestCompileLeavesOutWhatSaysNothing(t *testing.T) {
 
 func FuzzCompile(f *testing.F) {
 	f.Add([]byte{10, 0, 0, 0, 8, 6, 0, 80, 1}, []byte{10, 1, 1, 1, 6, 0, 80})
-	f.Fuzz(func(t *testing.T, rules, conn []byte) {
+	f.Fuzz(func(t *testing.T, raw, conn []byte) {
 		p := &policy.NetworkPlan{Mode: v1alpha1.Protect, EgressListed: true, EgressListRule: 99}
-		for i := 1; len(rules) >= 9 && i < 40; i++ {
-			addr := netip.AddrFrom4([4]byte(rules[:4]))
-			if rules[8]&2 != 0 {
-				addr = netip.AddrFrom16([16]byte{0: 0xfd, 13: rules[1], 14: rules[2], 15: rules[3]})
+		for i := 1; len(raw) >= 9 && i < 40; i++ {
+			addr := netip.AddrFrom4([4]byte(raw[:4]))
+			if raw[8]&2 != 0 {
+				addr = netip.AddrFrom16([16]byte{0: 0xfd, 13: raw[1], 14: raw[2], 15: raw[3]})
 			}
-			pre := netip.PrefixFrom(addr, int(rules[4])%(addr.BitLen()+1))
-			lo := uint16(rules[6])
-			r := policy.PeerRule{Rule: i, Deny: rules[8]&1 != 0, Prefixes: []netip.Prefix{pre}}
-			if rules[8]&4 == 0 {
-				r.Ports = []policy.PortRange{{Protocol: rules[5], Lo: lo, Hi: lo + uint16(rules[7])}}
+			pre := netip.PrefixFrom(addr, int(raw[4])%(addr.BitLen()+1))
+			lo := uint16(raw[6])
+			r := policy.PeerRule{Rule: i, Deny: raw[8]&1 != 0, Prefixes: []netip.Prefix{pre}}
+			if raw[8]&4 == 0 {
+				r.Ports = []policy.PortRange{{Protocol: raw[5], Lo: lo, Hi: lo + uint16(raw[7])}}
 			}
 			p.Egress = append(p.Egress, r)
-			rules = rules[9:]
+			raw = raw[9:]
 		}
 		if len(conn) < 7 {
 			return
@@ -206,7 +205,7 @@ func FuzzCompile(f *testing.F) {
 		}
 		for _, a := range []netip.Addr{netip.AddrFrom4([4]byte(conn[:4])), netip.AddrFrom16([16]byte{0: 0xfd, 13: conn[1], 14: conn[2], 15: conn[3]})} {
 			c := policy.Conn{Peer: a, Protocol: conn[4], Port: uint16(conn[5])<<8 | uint16(conn[6])}
-			if got, want := tab.verdict(p, c), naive(p, nil, c); got != want {
+			if got, want := tab.verdict(p, c), rules(p, nil, c); got != want {
 				t.Fatalf("%+v: table says %+v, rules say %+v", c, got, want)
 			}
 		}

@@ -2,16 +2,16 @@ package firewall
 
 import (
 	"net/netip"
-	"path"
 
 	"github.com/gabion-dev/gabion/facts"
 	"github.com/gabion-dev/gabion/policy"
 )
 
-// neighbourhood resolves names with what the agent knows of the node.
+// neighbourhood resolves peers that are named with what the agent knows of the
+// node. Its NodeAddresses are facts.Neighbourhood's.
 type neighbourhood struct{ *facts.Neighbourhood }
 
-func neighbours(n *facts.Neighbourhood) Resolver {
+func neighbours(n *facts.Neighbourhood) policy.Peers {
 	if n == nil {
 		return nil
 	}
@@ -23,22 +23,7 @@ func neighbours(n *facts.Neighbourhood) Resolver {
 func (n neighbourhood) Addresses(sel policy.WorkloadSelector) []netip.Addr {
 	var out []netip.Addr
 	for _, c := range n.Containers() {
-		if c.HostNetwork || (sel.Namespace != "" && sel.Namespace != c.Workload.Namespace) {
-			continue
-		}
-		if sel.Name != "" {
-			if ok, err := path.Match(sel.Name, c.Workload.Name); err != nil || !ok {
-				continue
-			}
-		}
-		match := true
-		for k, v := range sel.MatchLabels {
-			if have, ok := c.Labels[k]; !ok || have != v {
-				match = false
-				break
-			}
-		}
-		if match {
+		if !c.HostNetwork && sel.Matches(&c) {
 			out = append(out, c.Addresses...)
 		}
 	}
