@@ -249,7 +249,7 @@ func (f *Firewall) attach(fl *floorState, l netlink.Link, header uint32) error {
 		{ebpf.AttachTCXEgress, netlink.HANDLE_MIN_EGRESS, "out"},
 		{ebpf.AttachTCXIngress, netlink.HANDLE_MIN_INGRESS, "in"},
 	} {
-		stub, err := f.stub(fl.number, header, i)
+		stub, err := newStub(f.own.Programs, fl.number, header, i)
 		if err != nil {
 			return err
 		}
@@ -302,9 +302,9 @@ func attachClsact(l netlink.Link, stub *ebpf.Program, parent uint32) error {
 	return nil
 }
 
-// stub makes the few instructions that say which floor this is and go on in
+// newStub makes the few instructions that say which floor this is and go on in
 // the shared program. An empty program array lets everything pass.
-func (f *Firewall) stub(number, header uint32, index int) (*ebpf.Program, error) {
+func newStub(shared *ebpf.Map, number, header uint32, index int) (*ebpf.Program, error) {
 	p, err := ebpf.NewProgram(&ebpf.ProgramSpec{
 		Name:    "gabion_floor",
 		Type:    ebpf.SchedCLS,
@@ -314,7 +314,7 @@ func (f *Firewall) stub(number, header uint32, index int) (*ebpf.Program, error)
 			asm.StoreMem(asm.R1, cbFloor, asm.R2, asm.Word),
 			asm.Mov.Imm(asm.R2, int32(header)),
 			asm.StoreMem(asm.R1, cbHeader, asm.R2, asm.Word),
-			asm.LoadMapPtr(asm.R2, f.own.Programs.FD()),
+			asm.LoadMapPtr(asm.R2, shared.FD()),
 			asm.Mov.Imm(asm.R3, int32(index)),
 			asm.FnTailCall.Call(),
 			asm.Mov.Imm(asm.R0, -1), // TCX_NEXT, TC_ACT_UNSPEC
@@ -428,6 +428,22 @@ func (f *Firewall) tend(ctx context.Context) {
 // inNetns runs fn in a network namespace, on a thread of its own. fn must not
 // start goroutines that rely on the namespace.
 func inNetns(path string, fn func() error) error {
+	return onThread(func() error {
+		fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return fmt.Errorf("open network namespace %s: %w", path, err)
+		}
+		defer unix.Close(fd)
+		if err := unix.Setns(fd, unix.CLONE_NEWNET); err != nil {
+			return fmt.Errorf("enter network namespace %s: %w", path, err)
+		}
+		return fn()
+	})
+}
+
+// onThread runs fn, which may change the thread's network namespace, on a
+// thread that nobody else uses until it is back in its own namespace.
+func onThread(fn func() error) error {
 	done := make(chan error, 1)
 	go func() {
 		runtime.LockOSThread()
@@ -437,24 +453,15 @@ func inNetns(path string, fn func() error) error {
 			done <- fmt.Errorf("open own network namespace: %w", err)
 			return
 		}
-		defer unix.Close(back)
-		done <- func() error {
-			fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
-			if err != nil {
-				return fmt.Errorf("open network namespace %s: %w", path, err)
-			}
-			defer unix.Close(fd)
-			if err := unix.Setns(fd, unix.CLONE_NEWNET); err != nil {
-				return fmt.Errorf("enter network namespace %s: %w", path, err)
-			}
-			return fn()
-		}()
+		err = fn()
 		// A thread that cannot come back is never unlocked, so it ends with
 		// the goroutine. The program's first thread would not end and show
 		// the wrong namespace as /proc/self, hence the way back.
 		if unix.Setns(back, unix.CLONE_NEWNET) == nil {
 			runtime.UnlockOSThread()
 		}
+		_ = unix.Close(back)
+		done <- err
 	}()
 	return <-done
 }
