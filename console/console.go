@@ -175,6 +175,14 @@ func (s *Server) Addr() string {
 	return s.tcp.Addr().String()
 }
 
+// Socket is the path of the unix socket, empty when off.
+func (s *Server) Socket() string {
+	if s.unix == nil {
+		return ""
+	}
+	return s.unix.Addr().String()
+}
+
 // Fingerprint is the SHA-256 fingerprint of the TLS certificate as browsers
 // show it, empty when the TLS listener is off.
 func (s *Server) Fingerprint() string {

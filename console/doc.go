@@ -9,4 +9,4 @@
 // identity, role) before a handler sees it.
 package console
 
-//go:generate go test -run=TestOpenAPIDescription -update .
+//go:generate go test . -run=TestOpenAPIDescription -update

@@ -113,7 +113,7 @@ type Feature struct {
 // Unit is one part of the process and its health.
 type Unit struct {
 	Name   string    `json:"name"`
-	State  UnitState `json:"state" enum:"ok,degraded,failed,stopped"`
+	State  UnitState `json:"state" enum:"starting,ok,degraded,failed,stopped"`
 	Reason string    `json:"reason,omitempty"`
 	Since  time.Time `json:"since,omitzero"`
 }
@@ -123,6 +123,7 @@ type UnitState string
 
 // Unit states.
 const (
+	UnitStarting UnitState = "starting"
 	UnitOK       UnitState = "ok"
 	UnitDegraded UnitState = "degraded"
 	UnitFailed   UnitState = "failed"

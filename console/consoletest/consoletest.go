@@ -26,10 +26,10 @@ type World struct {
 	Store    *Memory
 }
 
-// NewWorld makes a world whose history ends at now.
-func NewWorld(now time.Time) *World {
-	m := NewMemory()
-	return &World{Platform: newPlatform(now, m), Store: m}
+// NewWorld makes a world whose history ends now.
+func NewWorld(now func() time.Time) *World {
+	m := NewMemory(now)
+	return &World{Platform: newPlatform(now(), m), Store: m}
 }
 
 // Deps are what console.New wants of the world.
@@ -62,7 +62,7 @@ func Start(t testing.TB, cfg console.Config, now func() time.Time) (*console.Ser
 	if cfg.Listen == "" {
 		cfg.Listen = "127.0.0.1:0"
 	}
-	w := NewWorld(now())
+	w := NewWorld(now)
 	s, err := console.New(cfg, w.Deps(slog.New(slog.DiscardHandler), now))
 	if err != nil {
 		t.Fatal(err)

@@ -40,7 +40,7 @@ func run() error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	w := consoletest.NewWorld(time.Now())
+	w := consoletest.NewWorld(time.Now)
 	s, err := console.New(console.Config{Listen: *listen, DataDir: dir}, w.Deps(log, time.Now))
 	if err != nil {
 		return err
