@@ -2,6 +2,7 @@ package v1alpha1
 
 import (
 	"reflect"
+	"slices"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
@@ -91,3 +92,24 @@ const (
 	EntityNode     = "Node"
 	EntityMetadata = "Metadata"
 )
+
+// Reserved lists everything that the language has names for and this version
+// refuses, for documentation: "kind AdmissionPolicy", "ProcessRule.parents".
+func Reserved() []string {
+	var out []string
+	for kind := range reservedKinds() {
+		out = append(out, "kind "+kind)
+	}
+	for _, t := range []reflect.Type{
+		reflect.TypeFor[WorkloadPolicySpec](), reflect.TypeFor[ProcessRule](), reflect.TypeFor[NetworkSpec](),
+		reflect.TypeFor[IngressRule](), reflect.TypeFor[EgressRule](), reflect.TypeFor[Peer](),
+		reflect.TypeFor[ResponseAction](), reflect.TypeFor[NotifyAction](),
+	} {
+		for name := range reservedFields(t) {
+			out = append(out, t.Name()+"."+name)
+		}
+	}
+	out = append(out, "Peer.entity: ApiServer")
+	slices.Sort(out)
+	return out
+}
