@@ -85,7 +85,7 @@ type Discovery struct {
 	claims  map[string]map[*source]claim
 	told    map[string]claim
 	groups  map[uint64]string // cgroup id -> id of a told container
-	scanned map[int]uint64    // pid -> start of process trees looked at
+	scanned map[int]tree      // by pid; only the sweep uses it
 }
 
 // source is a plugin and how it is.
@@ -102,6 +102,7 @@ type source struct {
 type claim struct {
 	c     workload.Container
 	start uint64 // of its first process, in ticks
+	guess bool   // made by the scan
 }
 
 func (c claim) alive() bool { return c.start != 0 && startTicks(c.c.PID) == c.start }
@@ -114,7 +115,7 @@ func New(cfg Config, log *slog.Logger) (*Discovery, error) {
 	d := &Discovery{
 		cfg: cfg.filled(), log: log,
 		claims: map[string]map[*source]claim{}, told: map[string]claim{},
-		groups: map[uint64]string{}, scanned: map[int]uint64{},
+		groups: map[uint64]string{}, scanned: map[int]tree{},
 	}
 	for i, p := range d.cfg.plugins() {
 		d.sources = append(d.sources, &source{Plugin: p, rank: i, resync: make(chan struct{}, 1), health: Absent, detail: "not asked yet"})
@@ -204,7 +205,7 @@ func (d *Discovery) watch(ctx context.Context, s *source) {
 			s.again()
 		}, func(ch Change) {
 			if ch.Gone {
-				d.unclaim(s, ch.Container.ID)
+				d.ended(ch.Container.ID)
 			} else {
 				d.claim(s, ch.Container)
 			}
@@ -324,25 +325,35 @@ func (d *Discovery) claim(s *source, c workload.Container) {
 		by = map[*source]claim{}
 		d.claims[c.ID] = by
 	}
-	by[s] = claim{c, start}
+	by[s] = claim{c: c, start: start, guess: s == d.scanner}
 	d.mu.Unlock()
 	d.tell(c.ID)
 }
 
-// unclaim takes in that a source says a container has ended. When its process
-// still lives this is late news of an earlier run, or only this source's view.
-func (d *Discovery) unclaim(s *source, id string) {
+// ended takes in that a source says a container has ended. Only its process
+// having ended counts: while that lives, this is late news of an earlier run or
+// a listing that missed an entry.
+func (d *Discovery) ended(id string) {
 	d.mu.Lock()
-	for other, cl := range d.claims[id] {
-		if other == s || !cl.alive() {
-			delete(d.claims[id], other)
+	d.dropDead(id)
+	d.mu.Unlock()
+	d.tell(id)
+}
+
+// dropDead removes the claims on a container whose process ended and reports
+// whether there were any. mu is held.
+func (d *Discovery) dropDead(id string) bool {
+	any := false
+	for s, cl := range d.claims[id] {
+		if !cl.alive() {
+			delete(d.claims[id], s)
+			any = true
 		}
 	}
 	if len(d.claims[id]) == 0 {
 		delete(d.claims, id)
 	}
-	d.mu.Unlock()
-	d.tell(id)
+	return any
 }
 
 // best is what is believed of a container. mu is held.

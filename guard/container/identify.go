@@ -30,7 +30,7 @@ func (d *Discovery) Identify(ctx context.Context, pid int, cgroupID uint64) (wor
 	d.mu.Lock()
 	cl, known := d.told[d.groups[cgroupID]]
 	d.mu.Unlock()
-	if known && cgroupID != 0 && cl.alive() {
+	if known && cgroupID != 0 && cl.alive() && !cl.guess {
 		return cl.c, true, nil
 	}
 	c, ok, err := d.lookup(ctx, pid)

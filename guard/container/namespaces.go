@@ -124,7 +124,7 @@ func (p *namespaces) Watch(ctx context.Context, subscribed func(), fn func(Chang
 			}
 		}
 		for id, s := range known {
-			if !now[id] {
+			if !now[id] && !s.Alive() { // a listing made while files are renamed may miss some
 				delete(known, id)
 				fn(Change{Container: workload.Container{ID: s.ID}, Gone: true})
 			}

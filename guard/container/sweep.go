@@ -2,9 +2,9 @@ package container
 
 import (
 	"context"
-	"errors"
 	"os"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -33,15 +33,9 @@ func (d *Discovery) sweep(ctx context.Context) {
 func (d *Discovery) bury() {
 	var dead []string
 	d.mu.Lock()
-	for id, by := range d.claims {
-		for s, cl := range by {
-			if !cl.alive() {
-				delete(by, s)
-				dead = append(dead, id)
-			}
-		}
-		if len(by) == 0 {
-			delete(d.claims, id)
+	for id := range d.claims {
+		if d.dropDead(id) {
+			dead = append(dead, id)
 		}
 	}
 	d.mu.Unlock()
@@ -50,7 +44,15 @@ func (d *Discovery) bury() {
 	}
 }
 
-// scan looks up the first processes of pid namespaces that nobody claims.
+// tree is a process tree that the scan came across.
+type tree struct {
+	start  uint64 // of its first process
+	judged bool
+}
+
+// scan looks up the first processes of pid namespaces that nobody claims. One
+// is looked up when it is met the second time: what a runtime is just making
+// is for the runtime to tell, and is not what it will be.
 func (d *Discovery) scan(ctx context.Context) error {
 	host, err := hostNamespace("pid")
 	if err != nil {
@@ -65,50 +67,63 @@ func (d *Discovery) scan(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	seen := map[int]uint64{}
+	seen := map[int]tree{}
 	for _, name := range names {
 		pid, err := strconv.Atoi(name)
 		if err != nil || ctx.Err() != nil {
 			continue
 		}
-		ns, err := namespace(pid, "pid")
-		if err != nil || ns == host {
+		if ns, err := namespace(pid, "pid"); err != nil || ns == host {
 			continue
 		}
 		if first, _ := isInit(pid); !first {
 			continue
 		}
 		start := startTicks(pid)
-		if start == 0 {
+		if start == 0 || d.claimed(pid, start) {
 			continue
 		}
-		if d.scanned[pid] == start { // only this goroutine uses it
-			seen[pid] = start
-			continue
+		now := tree{start: start}
+		if before := d.scanned[pid]; before.start == start {
+			now.judged = before.judged || !unborn(pid) && d.judge(ctx, pid)
 		}
-		if d.claimed(pid, start) {
-			continue
-		}
-		c, ok, err := d.lookup(ctx, pid)
-		switch {
-		case errors.Is(err, ErrGone):
-			continue
-		case err != nil:
-			continue // a runtime does not answer; asked again next time
-		case ok && c.Runtime == "namespaces" && !d.written(c.ID):
-			d.claim(d.scanner, c)
-		case ok:
-			// Its runtime has it; what it will say is better.
-			for _, s := range d.sources {
-				if s.Name() == c.Runtime {
-					s.again()
-				}
-			}
-		}
-		seen[pid] = start
+		seen[pid] = now
 	}
 	d.scanned = seen
 	return nil
+}
+
+// unborn reports whether a process has not executed the program of its
+// container yet but still is what made the container: runc, or this program.
+func unborn(pid int) bool {
+	if args := arguments(pid); len(args) == 2 && args[1] == "init" && strings.HasSuffix(args[0], "runc") {
+		return true
+	}
+	own, err := os.Stat("/proc/self/exe")
+	if err != nil {
+		return false
+	}
+	its, err := os.Stat("/proc/" + strconv.Itoa(pid) + "/exe")
+	return err == nil && os.SameFile(own, its)
+}
+
+// judge finds out what a process tree is and reports whether that is settled.
+func (d *Discovery) judge(ctx context.Context, pid int) bool {
+	c, ok, err := d.lookup(ctx, pid)
+	switch {
+	case err != nil:
+		return false // it ended, or a runtime does not answer: asked again
+	case ok && c.Runtime == "namespaces" && !d.written(ctx, c.ID):
+		d.claim(d.scanner, c)
+	case ok:
+		// Its runtime has it and was not heard of it.
+		for _, s := range d.sources {
+			if s.Name() == c.Runtime {
+				s.again()
+			}
+		}
+	}
+	return true
 }
 
 // claimed reports whether a container with this first process is known.
@@ -126,10 +141,10 @@ func (d *Discovery) claimed(pid int, start uint64) bool {
 }
 
 // written reports whether a plugin has the container, which it will tell.
-func (d *Discovery) written(id string) bool {
+func (d *Discovery) written(ctx context.Context, id string) bool {
 	for _, s := range d.sources {
 		if s.Name() == "namespaces" {
-			if _, err := s.Inspect(context.Background(), id); err == nil {
+			if _, err := s.Inspect(ctx, id); err == nil {
 				return true
 			}
 		}
