@@ -101,19 +101,6 @@ func (w *world) run(f []string) {
 	switch f[0] {
 	case "load":
 		w.load(f[1:])
-	case "reload":
-		// reload FILE=AS...: the content of FILE under the name AS.
-		var files []File
-		for _, arg := range f[1:] {
-			from, name, _ := strings.Cut(arg, "=")
-			files = append(files, File{name, w.files[from]})
-		}
-		set, kept, errs := Reload(w.set, files)
-		w.set = set
-		for _, err := range errs {
-			w.printf("error: %v\n", err)
-		}
-		w.printf("kept %v\n", kept)
 	case "now":
 		now, err := time.Parse(time.RFC3339, f[1])
 		if err != nil {
