@@ -13,6 +13,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"sync"
 
 	"go.yaml.in/yaml/v4"
 )
@@ -54,9 +55,15 @@ type techniques struct {
 	Names   map[string]string   `yaml:"names"`
 }
 
-// Load reads the embedded files. An error means that the binary was built from
-// a broken tree; a test keeps that from happening.
-func Load() (*Library, error) {
+// once reads the files a single time: they cannot change while the process
+// lives, and every loading of a policy file asks for them.
+var once = sync.OnceValues(load)
+
+// Load gives what the embedded files say. An error means that the binary was
+// built from a broken tree; a test keeps that from happening.
+func Load() (*Library, error) { return once() }
+
+func load() (*Library, error) {
 	l := &Library{}
 	entries, err := files.ReadDir("classes")
 	if err != nil {

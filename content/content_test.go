@@ -9,7 +9,7 @@ import (
 	"github.com/gabion-dev/gabion/event"
 )
 
-func load(t *testing.T) *Library {
+func library(t *testing.T) *Library {
 	t.Helper()
 	l, err := Load()
 	if err != nil {
@@ -19,7 +19,7 @@ func load(t *testing.T) *Library {
 }
 
 func TestClasses(t *testing.T) {
-	l := load(t)
+	l := library(t)
 	if len(l.Classes()) < 12 {
 		t.Fatalf("only %d classes", len(l.Classes()))
 	}
@@ -66,7 +66,7 @@ func TestClasses(t *testing.T) {
 }
 
 func TestTechniques(t *testing.T) {
-	l := load(t)
+	l := library(t)
 	for _, k := range event.Kinds() {
 		if !strings.HasPrefix(string(k), "process.") && !strings.HasPrefix(string(k), "network.") {
 			continue
