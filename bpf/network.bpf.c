@@ -137,6 +137,7 @@ struct happening {
 	__u8 effect;
 	__u8 mech;
 	__u8 pad[3];
+	__u32 generation; /* of the plan that decided */
 	__u8 peer[16];
 };
 
@@ -159,13 +160,19 @@ struct record {
 };
 struct record *type_record __attribute__((unused)); /* so that its layout reaches Go */
 
-/* What was seen before, so that behaviour is reported once. */
+/* What was seen before, so that behaviour is reported once, and connections to
+ * the same peer are judged once per plan. */
 struct seen_key {
 	__u32 cid;
 	__u16 port;
 	__u8 dir;
 	__u8 proto;
 	__u8 peer[16];
+};
+
+struct seen {
+	__u32 generation; /* of the plan that allowed it; 0: none did */
+	__u32 told;
 };
 
 struct {
@@ -202,7 +209,7 @@ struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 32768);
 	__type(key, struct seen_key);
-	__type(value, __u8);
+	__type(value, struct seen);
 } net_seen SEC(".maps");
 
 /* What a cause was, for an agent that came later. */
@@ -271,8 +278,10 @@ __noinline int decide(struct happening *h)
 	h->rule = 0;
 	__u32 cid = h->cid;
 	struct container *c = bpf_map_lookup_elem(&containers, &cid);
+	h->generation = 0;
 	if (!c)
 		return 0;
+	h->generation = c->generation;
 	if (c->flags & C_QUARANTINE) {
 		h->reasons = R_QUARANTINE;
 		h->effect = EFFECT_BLOCKED;
@@ -472,26 +481,49 @@ static __always_inline void group_client(struct seen_key *k, __u8 family)
 	__builtin_memset(k->peer + 4, 0, 12);
 }
 
+static __always_inline void seen_key_of(struct seen_key *k, const struct happening *h)
+{
+	k->cid = h->cid;
+	k->port = h->dir == DIR_EGRESS ? h->peer_port : h->local_port;
+	k->dir = h->dir;
+	k->proto = h->proto;
+	__builtin_memcpy(k->peer, h->peer, 16);
+	if (h->dir == DIR_INGRESS)
+		group_client(k, h->family);
+}
+
+/* Whether the plan in force has allowed this very peer and port before, and
+ * everything about it was reported. Only for what leaves: arriving clients are
+ * kept in groups. */
+static __always_inline int known_good(const struct happening *h, __u32 generation)
+{
+	struct seen_key k;
+
+	seen_key_of(&k, h);
+	struct seen *s = bpf_map_lookup_elem(&net_seen, &k);
+	return s && s->told && s->generation && s->generation == generation;
+}
+
+/* Reports behaviour that was never seen, and remembers a clean verdict. */
 static __always_inline void observed(const struct happening *h, int with_task)
 {
 	__u32 cid = h->cid;
 	struct container *c = bpf_map_lookup_elem(&containers, &cid);
-	__u8 one = 1;
+	struct seen fresh = {.told = 1};
 
 	if (!c || !(c->flags & C_OBSERVE))
 		return;
-	struct seen_key k = {
-		.cid = cid,
-		.port = h->dir == DIR_EGRESS ? h->peer_port : h->local_port,
-		.dir = h->dir,
-		.proto = h->proto,
-	};
-	__builtin_memcpy(k.peer, h->peer, 16);
-	if (h->dir == DIR_INGRESS)
-		group_client(&k, h->family);
-	if (bpf_map_lookup_elem(&net_seen, &k))
+	if (h->effect == EFFECT_PASS && h->dir == DIR_EGRESS)
+		fresh.generation = h->generation;
+	struct seen_key k;
+	seen_key_of(&k, h);
+	struct seen *s = bpf_map_lookup_elem(&net_seen, &k);
+	if (s) {
+		if (s->generation != fresh.generation)
+			s->generation = fresh.generation;
 		return;
-	if (bpf_map_update_elem(&net_seen, &k, &one, BPF_NOEXIST))
+	}
+	if (bpf_map_update_elem(&net_seen, &k, &fresh, BPF_NOEXIST))
 		return;
 	struct record *r = bpf_ringbuf_reserve(&net_events, sizeof(*r), 0);
 	if (!r) {
@@ -631,6 +663,11 @@ static __always_inline int leave(struct bpf_sock_addr *ctx, __u32 cid, int famil
 		unmap(&h);
 	}
 	if (is_self(&h) || switched_off())
+		return 1;
+	struct container *c = bpf_map_lookup_elem(&containers, &cid);
+	if (!c)
+		return 1;
+	if (!(c->flags & C_QUARANTINE) && known_good(&h, c->generation))
 		return 1;
 	int effect = decide(&h);
 	if (effect) {
@@ -1019,6 +1056,7 @@ static __always_inline int floor_packet(struct __sk_buff *skb, __u8 dir)
 	if (dir == DIR_INGRESS && skb->pkt_type == PACKET_OTHERHOST)
 		return TCX_NEXT;
 	generation = fl->generation;
+	__u32 only = 0, only_generation = 0; /* of a floor with one container */
 	for (__u32 i = 0; i < MAX_MEMBERS; i++) {
 		if (i >= fl->n)
 			break;
@@ -1029,6 +1067,10 @@ static __always_inline int floor_packet(struct __sk_buff *skb, __u8 dir)
 		generation += c->generation;
 		if (c->flags & C_QUARANTINE)
 			cut = cid;
+		if (fl->n == 1) {
+			only = cid;
+			only_generation = c->generation;
+		}
 	}
 	if (!generation)
 		generation = 1;
@@ -1131,7 +1173,12 @@ static __always_inline int floor_packet(struct __sk_buff *skb, __u8 dir)
 		opener = f->dir;
 
 	int midstream = tcp && !p.syn;
-	int effect = judge(&h, fid, opener, dir, midstream);
+	int effect = EFFECT_PASS;
+	set_dir(&h, dir);
+	h.cid = only;
+	h.reasons = p.reasons;
+	if (!(only && p.syn && dir == DIR_EGRESS && known_good(&h, only_generation)))
+		effect = judge(&h, fid, opener, dir, midstream);
 
 	/* Answers to a datagram are no attempts. */
 	if (effect && (tcp || h.dir == dir)) {

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -159,10 +160,73 @@ func (h *helper) do(o order) (int, error) {
 			return 0, err
 		}
 		return 0, unix.Close(fd)
-	case "pid":
-		return os.Getpid(), nil
+	case "connects":
+		return connects(o)
+	case "bulk": // o.N megabytes over an open connection that is echoed or eaten
+		c := h.conns[o.ID]
+		chunk := make([]byte, 1<<20)
+		for range o.N {
+			if _, err := c.Write(chunk); err != nil {
+				return 0, err
+			}
+		}
+		return 0, nil
+	case "sink":
+		l, err := net.Listen(o.Net, o.To)
+		if err != nil {
+			return 0, err
+		}
+		go func() {
+			for {
+				c, err := l.Accept()
+				if err != nil {
+					return
+				}
+				go func() {
+					_, _ = io.CopyBuffer(struct{ io.Writer }{io.Discard}, struct{ io.Reader }{c}, make([]byte, 1<<20))
+				}()
+			}
+		}()
+		return 0, nil
+	case "cpu": // nanoseconds that this process has used
+		var ts unix.Timespec
+		err := unix.ClockGettime(unix.CLOCK_PROCESS_CPUTIME_ID, &ts)
+		return int(ts.Nano()), err
 	}
 	return 0, fmt.Errorf("unknown order %q", o.Op)
+}
+
+// connects makes o.N connections one after the other, with nothing between the
+// system calls, and gives the nanoseconds of processor time they took.
+func connects(o order) (int, error) {
+	to := netip.MustParseAddrPort(o.To)
+	sa := &unix.SockaddrInet4{Port: int(to.Port()), Addr: to.Addr().As4()}
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	var before, after unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &before); err != nil {
+		return 0, err
+	}
+	for range o.N {
+		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
+		if err != nil {
+			return 0, err
+		}
+		if err := unix.Connect(fd, sa); err != nil {
+			return 0, err
+		}
+		// Closed by RST, so that no port stays behind.
+		if err := unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}); err != nil {
+			return 0, err
+		}
+		if err := unix.Close(fd); err != nil {
+			return 0, err
+		}
+	}
+	if err := unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &after); err != nil {
+		return 0, err
+	}
+	return int(after.Nano() - before.Nano()), nil
 }
 
 func (h *helper) counter(name string) *atomic.Int64 {

@@ -133,6 +133,12 @@ type netRuleKey struct {
 	Addr      [16]uint8
 }
 
+type netSeen struct {
+	_          structs.HostLayout
+	Generation uint32
+	Told       uint32
+}
+
 type netSeenKey struct {
 	_     structs.HostLayout
 	Cid   uint32
