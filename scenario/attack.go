@@ -34,6 +34,8 @@ type attack struct {
 	secret   string // what A2 is after
 	now      func() time.Time
 
+	// patience is how long he waits for the front page from outside.
+	patience time.Duration
 	foothold bool            // the way from outside is closed
 	dropped  map[string]bool // files that lie in the dashboard's container by now
 	trace    trace
@@ -42,21 +44,22 @@ type attack struct {
 // trace is what a step tried and when, to find the events that belong to it.
 type trace struct {
 	began    time.Time
-	marks    []time.Time         // just before each decisive action
-	programs map[string]bool     // base names of programs that were started
+	attempts []attempt
 	peers    map[netip.Addr]bool // other ends of connections
 }
 
-func (t *trace) reset(now time.Time) {
-	*t = trace{began: now, programs: map[string]bool{}, peers: map[netip.Addr]bool{}}
+// attempt is one decisive action: when it began and which programs it starts,
+// by base name.
+type attempt struct {
+	at       time.Time
+	programs []string
 }
+
+func (t *trace) reset(now time.Time) { *t = trace{began: now, peers: map[netip.Addr]bool{}} }
 
 // try notes that a decisive action follows, with the programs it starts.
 func (a *attack) try(programs ...string) {
-	a.trace.marks = append(a.trace.marks, a.now())
-	for _, p := range programs {
-		a.trace.programs[p] = true
-	}
+	a.trace.attempts = append(a.trace.attempts, attempt{a.now(), programs})
 }
 
 // toward notes other ends that the step speaks to.
@@ -66,12 +69,20 @@ func (a *attack) toward(peers ...netip.Addr) {
 	}
 }
 
-// Times that the attacker gives things. The first is also the price of a
-// connection that the firewall drops in silence.
+// Times that the attacker gives things.
 const (
-	reachTimeout   = 700 * time.Millisecond
 	requestTimeout = 15 * time.Second
+	// maxPatience is for the first attack. The second waits in vain when the
+	// firewall drops packets in silence, so it gives what the first needed,
+	// many times over, and at least minPatience.
+	maxPatience = 5 * time.Second
+	minPatience = 700 * time.Millisecond
 )
+
+// patienceAfter is the patience that suits a front page which took so long.
+func patienceAfter(took time.Duration) time.Duration {
+	return min(max(50*took, minPatience), maxPatience)
+}
 
 // reach is where the attacker's requests to the dashboard are made from.
 func (a *attack) reach() (from, string) {
@@ -84,10 +95,10 @@ func (a *attack) reach() (from, string) {
 
 // outside tries the dashboard's front page from the attacker's own network.
 func (a *attack) outside(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, reachTimeout)
+	ctx, cancel := context.WithTimeout(ctx, a.patience)
 	defer cancel()
 	d := a.stack.get("dashboard")
-	c := from{place: a.attacker}.client(reachTimeout)
+	c := from{place: a.attacker}.client(a.patience)
 	defer c.CloseIdleConnections()
 	_, err := get(ctx, c, "http://"+d.address(false)+"/", "Cluster dashboard")
 	return err
@@ -158,7 +169,7 @@ func (a *attack) inMemory(ctx context.Context, args ...string) (string, error) {
 		return "", fmt.Errorf("open own program: %w", err)
 	}
 	defer f.Close()
-	a.try("kworker", "memfd:plugin", "3")
+	a.try(inMemory)
 	return a.request(ctx, "/plugin?"+url.Values{"arg": args}.Encode(), f)
 }
 

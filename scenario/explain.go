@@ -93,23 +93,34 @@ func (o *observer) explain(ctx context.Context, st step, t *trace, before counts
 // concerns tells whether the event is about something that the step did.
 func (t *trace) concerns(e event.Event) bool {
 	switch e.Kind {
-	case event.ProcessFileless:
-		return true // nothing ordinary in here runs from memory
-	case event.ProcessExec, event.ProcessDrift:
-		names := []string{path.Base(e.Path), e.Evidence["applet"]}
-		if e.Process != nil {
-			names = append(names, path.Base(e.Process.Exe))
-			if len(e.Process.Args) > 0 {
-				names = append(names, path.Base(e.Process.Args[0]))
-			}
-		}
-		return slices.ContainsFunc(names, func(n string) bool { return t.programs[n] })
+	case event.ProcessExec, event.ProcessDrift, event.ProcessFileless:
+		return slices.ContainsFunc(t.attempts, func(a attempt) bool { return a.started(e) })
 	case event.NetworkConnect, event.NetworkAccept:
 		return e.Peer != nil && t.peers[e.Peer.Addr.Unmap()]
 	case event.NetworkSocket:
 		return true
 	}
 	return false
+}
+
+// inMemory is what an attempt starts when it runs a program from memory,
+// whatever its name.
+const inMemory = "(memory)"
+
+// started tells whether the event is about a program that the attempt started.
+func (a attempt) started(e event.Event) bool {
+	fileless := e.Kind == event.ProcessFileless || slices.Contains(e.Reasons, "fileless")
+	if fileless && slices.Contains(a.programs, inMemory) {
+		return true
+	}
+	names := []string{path.Base(e.Path), e.Evidence["applet"]}
+	if e.Process != nil {
+		names = append(names, path.Base(e.Process.Exe))
+		if len(e.Process.Args) > 0 {
+			names = append(names, path.Base(e.Process.Args[0]))
+		}
+	}
+	return slices.ContainsFunc(names, func(n string) bool { return slices.Contains(a.programs, n) })
 }
 
 // at is when the event happened first since before was taken: exactly, when
@@ -121,14 +132,16 @@ func at(e event.Event, before counts) time.Time {
 	return e.Last
 }
 
-// latency is the time from the attempt to the event; the attempt is the last
-// decisive action before the event.
+// latency is the time from the attempt to the event. Of several attempts it is
+// the last one before the event that started the event's program, or for
+// connections the last one before it.
 func (t *trace) latency(e event.Event, before counts) time.Duration {
 	when := at(e, before)
 	start := t.began
-	for _, m := range t.marks {
-		if !m.After(when.Add(clockSkew)) {
-			start = m
+	network := strings.HasPrefix(string(e.Kind), "network.")
+	for _, a := range t.attempts {
+		if (network && !a.at.After(when)) || (!network && a.started(e) && !a.at.After(when.Add(clockSkew))) {
+			start = a.at
 		}
 	}
 	return max(0, when.Sub(start))

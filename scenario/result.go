@@ -116,7 +116,11 @@ func (r *Result) Table(w io.Writer, colour bool) {
 	rows := make([][]term.Cell, 0, len(r.Steps))
 	for _, s := range r.Steps {
 		after := "-"
-		if s.StoppedBy != "" && s.StoppedBy != Unexplained {
+		switch {
+		case s.Protected != Stopped && s.Protected != Detected: // no event
+		case s.LatencyMS == 0:
+			after = "<1 ms"
+		default:
 			after = fmt.Sprintf("%d ms", s.LatencyMS)
 		}
 		by := s.StoppedBy

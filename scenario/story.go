@@ -56,6 +56,7 @@ type story struct {
 	servers  sync.WaitGroup
 	closers  []func()
 
+	reached       time.Duration // how long the front page took in the first attack
 	before, after *stack
 	policies      []string // ids that are applied now
 	result        *Result
@@ -239,10 +240,13 @@ func (s *story) unprotected(ctx context.Context, all []step) error {
 	if err := s.before.start(ctx, string(v1alpha1.Monitor)); err != nil {
 		return err
 	}
-	a := s.newAttack(s.before)
+	a := s.newAttack(s.before, maxPatience)
 	for i, st := range all {
 		a.trace.reset(s.opts.Now())
 		ok, detail, err := st.try(ctx, a)
+		if st.id == "A1" {
+			s.reached = s.opts.Now().Sub(a.trace.began)
+		}
 		if err != nil {
 			return fmt.Errorf("step %s without protection: %w", st.id, err)
 		}
@@ -311,7 +315,7 @@ func (s *story) learn(ctx context.Context) error {
 func (s *story) protected(ctx context.Context, all []step) error {
 	s.say("the same attack again")
 	o := &observer{platform: s.platform, namespace: namespace, since: s.opts.Now()}
-	a := s.newAttack(s.after)
+	a := s.newAttack(s.after, patienceAfter(s.reached))
 	start := s.pool.Shares()
 	for i, st := range all {
 		before, err := o.counts(ctx)
@@ -455,9 +459,9 @@ func (s *story) newStack(ns string) *stack {
 	return newStack(ns, s.images, s.net, filepath.Join(s.dir, "containers"), s.opts.StateDir, s.platform)
 }
 
-func (s *story) newAttack(st *stack) *attack {
+func (s *story) newAttack(st *stack, patience time.Duration) *attack {
 	return &attack{stack: st, attacker: s.attacker, pool: s.pool, binary: s.opts.Binary, secret: s.cred.secret,
-		now: s.opts.Now, dropped: map[string]bool{}}
+		now: s.opts.Now, patience: patience, dropped: map[string]bool{}}
 }
 
 func (s *story) people(st *stack, mode v1alpha1.Mode) *people {

@@ -46,7 +46,9 @@ func TestExplain(t *testing.T) {
 		e.Peer = &event.Peer{Addr: netip.MustParseAddr("::ffff:198.51.100.10"), Port: 3333}
 	})
 	st := step{id: "X", where: []string{"dashboard"}}
-	tr := &trace{began: began, marks: []time.Time{began, after(20)}, programs: map[string]bool{"fetch": true}, peers: map[netip.Addr]bool{peer: true}}
+	tr := &trace{began: began, peers: map[netip.Addr]bool{peer: true}, attempts: []attempt{
+		{began, []string{"sh", "fetch"}}, {after(10), []string{inMemory}}, {after(20), []string{"fetch"}},
+	}}
 	const byList = "raw_tp+kill: not-listed (WorkloadPolicy/demo/dashboard spec.process.allow)"
 	for _, tc := range []struct {
 		name    string
@@ -70,7 +72,8 @@ func TestExplain(t *testing.T) {
 		})}, byList, 7},
 		{"from memory", nil, []event.Event{with(exec("memfd:x", 1, after(7), after(7)), func(e *event.Event) {
 			e.Kind, e.Reasons = event.ProcessFileless, []string{"fileless", "not-listed"}
-		})}, "raw_tp+kill: fileless, not-listed (WorkloadPolicy/demo/dashboard spec.process.allow)", 7},
+			e.First, e.Last = after(13), after(13)
+		})}, "raw_tp+kill: fileless, not-listed (WorkloadPolicy/demo/dashboard spec.process.allow)", 3},
 		{"a peer", nil, []event.Event{connect}, "cgroup/connect: not-listed (WorkloadPolicy/demo/dashboard spec.process.allow)", 5},
 		{"another peer", nil, []event.Event{with(connect, func(e *event.Event) { e.Peer = &event.Peer{Addr: netip.MustParseAddr("10.88.0.12")} })}, "", 0},
 		{"the earliest of two", nil, []event.Event{exec("/usr/bin/fetch", 1, after(9), after(9)), connect}, "cgroup/connect: not-listed (WorkloadPolicy/demo/dashboard spec.process.allow)", 5},

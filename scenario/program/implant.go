@@ -116,14 +116,14 @@ func (e *Env) scan(ctx context.Context, hosts, ports string) error {
 	defer cancel()
 	var mu sync.Mutex
 	var group sync.WaitGroup
-	slots := make(chan struct{}, 16)
+	slots := make(chan struct{}, 40)
 	for n, a := 0, from; n < 256 && a.Compare(to) <= 0; n, a = n+1, a.Next() {
 		for port := range strings.SplitSeq(ports, ",") {
 			slots <- struct{}{}
 			group.Go(func() {
 				defer func() { <-slots }()
 				target := net.JoinHostPort(a.String(), port)
-				one, stop := context.WithTimeout(ctx, 250*time.Millisecond)
+				one, stop := context.WithTimeout(ctx, time.Second)
 				defer stop()
 				conn, err := e.dial(one, "tcp", target)
 				if err != nil {
