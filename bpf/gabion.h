@@ -63,7 +63,7 @@ struct container {
 	__u32 root_dev; /* s_dev of the container's root file system */
 	__u32 plan;	/* tag of the plan, part of count_key: rule numbers mean something only with it */
 	__u32 rules;	/* set of exec_rules in force; 0: none */
-	__u64 root_ino; /* inode number of the container's root directory */
+	__u64 root_ino; /* inode number of the container's root directory; 0 when it is its file system's own */
 };
 
 /* One per node. */

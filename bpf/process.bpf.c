@@ -34,14 +34,14 @@ enum {
 	X_DIR = 2,    /* a: hash of the directory's path: files directly in it */
 	X_TREE = 3,   /* a: hash of the directory's path: files anywhere below */
 	X_NAME = 4,   /* a: hash of the base name or applet */
-	X_APPLET = 5, /* a: hash of the path, b: hash of the applet */
+	X_APPLET = 5, /* a: hash of the applet's name */
 	X_OBJECT = 6, /* a: inode, b: device */
 	X_DIROBJ = 7, /* a: inode, b: device: files anywhere below the directory */
 	X_DIR1OBJ = 8 /* a: inode, b: device: files directly in the directory */
 };
 
 /* exec_rule.has */
-enum { H_ALLOW = 1, H_DENY = 2, H_EXEMPT = 4, H_MULTI = 8 };
+enum { H_ALLOW = 1, H_DENY = 2, H_EXEMPT = 4, H_MULTI = 8, H_WAIVE = 16, H_ANY = 31 };
 
 struct exec_rule_key {
 	__u32 set;
@@ -286,7 +286,8 @@ static __noinline __u64 hash_pair(struct scratch *sc, __u64 a, __u64 b)
 
 /* ------------------------------------------------------------------ rules */
 
-static __noinline int consult(struct scratch *sc, __u32 kind, __u64 a, __u64 b)
+/* Adds what a rule says, as far as mask lets it. */
+static __noinline int consult(struct scratch *sc, __u32 kind, __u64 a, __u64 b, __u32 mask)
 {
 	struct exec_rule_key key = {.set = sc->set, .kind = kind, .a = a, .b = b};
 	struct exec_rule *r = bpf_map_lookup_elem(&exec_rules, &key);
@@ -297,7 +298,7 @@ static __noinline int consult(struct scratch *sc, __u32 kind, __u64 a, __u64 b)
 		sc->order = r->order;
 		sc->rule = r->rule;
 	}
-	sc->has |= r->has;
+	sc->has |= r->has & mask;
 	return 0;
 }
 
@@ -324,9 +325,9 @@ static long walk_step(__u32 i, struct scratch **ctx)
 			return 1;
 		}
 		if (sc->set && parent != d) {
-			consult(sc, X_DIROBJ, ino, dev);
+			consult(sc, X_DIROBJ, ino, dev, H_ANY);
 			if (i == 1)
-				consult(sc, X_DIR1OBJ, ino, dev);
+				consult(sc, X_DIR1OBJ, ino, dev, H_ANY);
 		}
 	}
 	if (!parent || parent == d) {
@@ -363,7 +364,7 @@ static long down_step(__u32 i, struct scratch **ctx)
 	if (i >= sc->depth)
 		return 1;
 	if (sc->set)
-		consult(sc, X_TREE, sc->hash, 0);
+		consult(sc, X_TREE, sc->hash, 0, H_ANY);
 	sc->dir_hash = sc->hash;
 	sc->hash = hash_pair(sc, sc->hash, sc->comp[(sc->depth - 1 - i) & (MAX_DEPTH - 1)]);
 	return 0;
@@ -451,8 +452,10 @@ static __noinline int find_applet(struct scratch *sc)
 		if (multi_name(sc))
 			continue;
 		sc->applet = hash_name(sc, len & 255);
-		if (sc->applet == sc->comp[0])
+		if (sc->applet == sc->comp[0]) {
+			sc->applet = 0;
 			continue;
+		}
 		shown = len > 63 ? 63 : len;
 		bpf_probe_read_kernel(sc->out.detail.applet, shown & 63, sc->args + base);
 		sc->out.detail.applet[shown & 63] = 0;
@@ -719,21 +722,23 @@ static __noinline int judge(struct task_struct *task, struct linux_binprm *bprm,
 	d->args_len = sc->args_len;
 
 	if (sc->set) {
-		consult(sc, X_FILE, sc->hash, 0);
-		consult(sc, X_DIR, sc->dir_hash, 0);
-		consult(sc, X_NAME, sc->comp[0], 0);
-		consult(sc, X_OBJECT, BPF_CORE_READ(inode, i_ino), d->dev);
+		consult(sc, X_DIR, sc->dir_hash, 0, H_ANY);
+		consult(sc, X_NAME, sc->comp[0], 0, H_ANY);
+		consult(sc, X_OBJECT, BPF_CORE_READ(inode, i_ino), d->dev, H_ANY);
 	}
 	len = BPF_CORE_READ(dentry, d_name.len);
 	WORD(sc->name) = 0;
 	bpf_probe_read_kernel(sc->name, len > 32 ? 32 : len, BPF_CORE_READ(dentry, d_name.name));
 	if (sc->has & H_MULTI || multi_name(sc)) {
 		reasons |= find_applet(sc);
-		if (sc->applet && sc->set) {
-			consult(sc, X_NAME, sc->applet, 0);
-			consult(sc, X_APPLET, sc->hash, sc->applet);
+		if (d->has_applet && sc->set) {
+			consult(sc, X_NAME, sc->applet, 0, H_ANY);
+			consult(sc, X_APPLET, sc->applet, 0, H_ANY);
 		}
 	}
+	/* A multi-call program's own path is about its applets only when denied. */
+	if (sc->set)
+		consult(sc, X_FILE, sc->hash, 0, d->has_applet ? H_DENY | H_MULTI : H_ANY);
 
 	if (!(c->flags & C_EXEC_PATHS))
 		reasons = 0; /* no rule asks for the path */
@@ -760,7 +765,9 @@ static __noinline int judge(struct task_struct *task, struct linux_binprm *bprm,
 
 	/* The decision table of policy.(*ProcessPlan).Decide. What could not be
 	 * followed or read counts against the program only where it matters. */
-	if (sc->has & H_DENY) {
+	if (drifted == R_FILELESS)
+		sc->has &= ~(H_ALLOW | H_EXEMPT | H_WAIVE); /* no list names what has no name */
+	if (sc->has & H_DENY && !(sc->has & H_WAIVE)) {
 		rule = sc->rule;
 		reasons |= R_DENIED;
 	}
@@ -832,8 +839,10 @@ int gabion_exec(struct bpf_raw_tracepoint_args *ctx)
 		/* The runtime's own process on its way in is not the container's
 		 * before it stands on the container's root. */
 		root = BPF_CORE_READ(task, fs, root.dentry);
-		if (BPF_CORE_READ(root, d_inode, i_ino) != c->root_ino ||
-		    BPF_CORE_READ(root, d_sb, s_dev) != c->root_dev)
+		if (BPF_CORE_READ(root, d_sb, s_dev) != c->root_dev)
+			return 0;
+		if (c->root_ino ? BPF_CORE_READ(root, d_inode, i_ino) != c->root_ino :
+				  BPF_CORE_READ(root, d_sb, s_root) != root)
 			return 0;
 		bpf_map_update_elem(&tasks, &tid, &cid, BPF_ANY);
 	}

@@ -1,0 +1,53 @@
+// Package kernel enforces the process section of plans in the kernel, and says
+// who a task is.
+//
+// It finds no containers, compiles no policy and judges no packets; the agent
+// tells it of a container and its plan (Apply), and it reports through a
+// guard.Sink. The one idea: a container has a number; every task carries the
+// number of the container it was first seen in, whatever it does to namespaces
+// and cgroups later; and a verdict about a program start is three hash look-ups
+// away from that number, in a kernel program that waits for nobody. All maps
+// and links are pinned, so that enforcement outlives the agent, and the next
+// agent adopts it.
+//
+// A rule on a path is resolved inside the container's root to a place: a path
+// below the root of the file's own file system, hashed with a secret key. The
+// kernel walks from the file to that root, so links, bind mounts, chroots and
+// new namespaces do not change what a rule means. Rules that deny also hold
+// the objects (inode numbers), so that renaming does not help. Multi-call
+// programs (busybox) are judged by the name they are asked to act under.
+//
+// Two backends work together today; a third joins where kernels let it.
+//
+//	B  raw_tp+kill  a forbidden program is killed after the kernel loaded it and
+//	                before its first instruction
+//	C  fanotify     the start of a file on the container's root is held until the
+//	                file was compared with the image; scripts are refused
+//	A  LSM          (not on kernels that refuse it; Probe tells) execve fails with EPERM
+//
+// Which one stops what, in Protect:
+//
+//	attack                                              B    C    A
+//	program that no list names                          yes  -    yes
+//	program of a denied class, through busybox, a hard
+//	link, a symbolic link, a bind mount or a renamed
+//	directory                                           yes  -    yes
+//	file written to the container, then run             yes* yes  yes
+//	file of the image changed in place, then run        yes* yes  yes
+//	memfd, deleted file                                 yes  -    yes
+//	file on a volume, tmpfs or /dev/shm                 yes  -    yes
+//	"#!" script written to the container's root         -    yes  yes
+//	"#!" script on a volume or tmpfs                    -    -    yes
+//	shell reading a script as an argument or from stdin -    -    only with a list
+//	ld.so ./file, library written then preloaded        -**  -    yes
+//	code made in memory by a permitted program          -    -    partly
+//
+// (*) without C, every file that the container wrote counts as changed, also
+// one whose mode alone was changed. (**) B stops the loader itself when a list
+// does not name it. Busybox may run some applets inside its shell without
+// starting a program; nobody sees those start.
+//
+// When the agent is gone, C is gone with it (fanotify ends with its
+// descriptor), B goes on with what C found out so far. A kernel program that
+// is replaced by a newer one hands over in one step (settings.instance).
+package kernel

@@ -1,0 +1,383 @@
+package kernel
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"path"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/ringbuf"
+
+	"github.com/gabion-dev/gabion/event"
+	"github.com/gabion-dev/gabion/guard"
+	"github.com/gabion-dev/gabion/policy"
+)
+
+// What decided, as it is written in events.
+const (
+	mechanismKill     = "raw_tp+kill"
+	mechanismFanotify = "fanotify"
+)
+
+// pollEvery is how often counts are read; a new cause is read at once.
+const pollEvery = 200 * time.Millisecond
+
+// reporter remembers what was told of every cause. One mutex orders all calls
+// of the Sink.
+type reporter struct {
+	mu       *sync.Mutex
+	told     map[CountKey]*cause
+	lost     map[uint32]uint64
+	overflow map[uint32]uint64
+	wake     chan struct{}
+}
+
+type cause struct {
+	n      uint64
+	denial guard.Denial
+}
+
+func newReporter() reporter {
+	return reporter{
+		mu: new(sync.Mutex), told: map[CountKey]*cause{},
+		lost: map[uint32]uint64{}, overflow: map[uint32]uint64{},
+		wake: make(chan struct{}, 1),
+	}
+}
+
+func (r *reporter) forget(cid uint32) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for k := range r.told {
+		if k.CID == cid {
+			delete(r.told, k)
+		}
+	}
+	delete(r.lost, cid)
+	delete(r.overflow, cid)
+}
+
+func (r *reporter) poke() {
+	select {
+	case r.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (e *Engine) poll(ctx context.Context) error {
+	t := time.NewTicker(pollEvery)
+	defer t.Stop()
+	for {
+		if err := e.Flush(); err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-t.C:
+		case <-e.report.wake:
+		}
+	}
+}
+
+// Flush reports every cause whose count has grown since it was last reported,
+// and every loss.
+func (e *Engine) Flush() error {
+	r := &e.report
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var key CountKey
+	var n Count
+	it := e.l.maps.Counts.Iterate()
+	for it.Next(&key, &n) {
+		if key.Kind != kindExec && key.Kind != kindAgent {
+			continue
+		}
+		c := r.told[key]
+		if c == nil {
+			id, ok := e.containerID(key.CID)
+			if !ok {
+				continue // forgotten between the two
+			}
+			c = &cause{denial: e.describe(id, key)}
+			r.told[key] = c
+		}
+		if n.N <= c.n {
+			continue
+		}
+		c.n = n.N
+		c.denial.Count, c.denial.First, c.denial.Last = n.N, e.wall(n.First), e.wall(n.Last)
+		e.sink.Denied(c.denial)
+	}
+	// Entries that go while we read make the kernel stop early; the next poll
+	// reads on.
+	if err := it.Err(); err != nil && !errors.Is(err, ebpf.ErrIterationAborted) {
+		return fmt.Errorf("read counts: %w", err)
+	}
+	if err := e.losses(e.l.maps.lost, r.lost, func(l *guard.Loss, n uint64) { l.Observations = n }); err != nil {
+		return err
+	}
+	return e.losses(e.l.maps.Overflow, r.overflow, func(l *guard.Loss, n uint64) { l.Causes = n })
+}
+
+func (e *Engine) losses(m *ebpf.Map, told map[uint32]uint64, set func(*guard.Loss, uint64)) error {
+	var cid uint32
+	var n uint64
+	it := m.Iterate()
+	for it.Next(&cid, &n) {
+		if n <= told[cid] {
+			continue
+		}
+		if id, ok := e.containerID(cid); ok {
+			l := guard.Loss{ContainerID: id}
+			set(&l, n-told[cid])
+			e.sink.Lost(l)
+		}
+		told[cid] = n
+	}
+	if err := it.Err(); err != nil && !errors.Is(err, ebpf.ErrIterationAborted) {
+		return fmt.Errorf("read losses: %w", err)
+	}
+	return nil
+}
+
+func (e *Engine) containerID(cid uint32) (string, bool) {
+	if m := e.findCID(cid); m != nil {
+		return m.c.ID, true
+	}
+	var name nameValue
+	if e.l.maps.names.Lookup(cid, &name) != nil {
+		return "", false
+	}
+	return cString(name.ID[:]), true
+}
+
+// wall turns a time of the kernel's monotonic clock into one of ours.
+func (e *Engine) wall(at uint64) time.Time {
+	return e.now().Add(-time.Duration(monotonic() - at)).UTC()
+}
+
+// describe says what is known of a cause besides its count.
+func (e *Engine) describe(containerID string, key CountKey) guard.Denial {
+	d := guard.Denial{
+		ID: denialID(e.epoch, key), ContainerID: containerID, Kind: event.ProcessExec,
+		Reasons: policy.Reason(key.Reasons), Rule: int(key.Rule), Mechanism: mechanismKill,
+	}
+	switch {
+	case d.Reasons&policy.ReasonFileless != 0:
+		d.Kind = event.ProcessFileless
+	case d.Reasons&(policy.ReasonDrift|policy.ReasonChanged) != 0:
+		d.Kind = event.ProcessDrift
+	}
+	switch key.Effect {
+	case effectBlocked:
+		d.Effect = event.Blocked
+	case effectWouldBlock:
+		d.Effect = event.WouldBlock
+	default:
+		d.Effect = event.NotBlocked
+	}
+	var det execDetail
+	if e.l.maps.details.Lookup(key, &det) == nil {
+		d.Process, d.Path, d.Applet = e.process(key.CID, &det)
+		if key.Kind == kindAgent && det.Nameless == scriptDetail {
+			d.Mechanism = mechanismFanotify
+		}
+	}
+	return d
+}
+
+// denialID is stable for a cause as long as the maps live.
+func denialID(epoch uint64, key CountKey) string {
+	sum := sha256.Sum256(append(binary.LittleEndian.AppendUint64(nil, epoch), key.bytes()...))
+	return hex.EncodeToString(sum[:12])
+}
+
+// process reads what the kernel wrote about a program start.
+func (e *Engine) process(cid uint32, d *execDetail) (p event.Process, file, applet string) {
+	file = e.pathOf(cid, d)
+	if d.HasApplet != 0 {
+		applet = cString(d.Applet[:])
+	}
+	p = event.Process{
+		PID: int(d.PID), PPID: int(d.PPID), UID: d.UID, Exe: file,
+		ParentExe: cString(d.Parent[:]), Args: splitArgs(d.Args[:min(int(d.ArgsLen), argsBuf)]),
+	}
+	return p, file, applet
+}
+
+func splitArgs(b []byte) []string {
+	if len(b) == 0 {
+		return nil
+	}
+	parts := strings.Split(strings.TrimSuffix(string(b), "\x00"), "\x00")
+	for i, s := range parts {
+		parts[i] = strings.ToValidUTF8(s, "\uFFFD")
+	}
+	return parts
+}
+
+// joinPath turns components, leaf first and each ended by NUL, into a path.
+func joinPath(b []byte, cut bool) string {
+	var parts []string
+	for len(b) > 0 {
+		i := bytes.IndexByte(b, 0)
+		if i < 0 {
+			break
+		}
+		parts = append(parts, strings.ToValidUTF8(string(b[:i]), "\uFFFD"))
+		b = b[i+1:]
+	}
+	var out strings.Builder
+	if cut {
+		out.WriteString("/...")
+	}
+	for i := len(parts) - 1; i >= 0; i-- {
+		out.WriteByte('/')
+		out.WriteString(parts[i])
+	}
+	return out.String()
+}
+
+// pathOf is the path as the container would write it.
+func (e *Engine) pathOf(cid uint32, d *execDetail) string {
+	n := min(int(d.PathLen), pathBuf)
+	p := joinPath(d.Path[:n], d.TooDeep != 0 || n > pathBuf-256)
+	if d.Nameless == scriptDetail {
+		return p
+	}
+	if d.Nameless != 0 && strings.Count(p, "/") == 1 && strings.HasPrefix(p, "/memfd:") {
+		return strings.TrimPrefix(p, "/")
+	}
+	m := e.findCID(cid)
+	if m == nil {
+		return p
+	}
+	at := place{dev: d.Dev, path: p, atRoot: d.Dev == m.top.dev}
+	known := d.Dev == m.top.dev
+	for _, mt := range m.mounts {
+		known = known || mt.dev == d.Dev
+	}
+	mounts := m.mounts
+	if !known {
+		// Mounted since the policy was applied.
+		if text, err := os.ReadFile("/proc/" + strconv.Itoa(m.c.PID) + "/mountinfo"); err == nil {
+			mounts = parseMounts(string(text))
+		}
+	}
+	return path.Clean(showPlace(mounts, m.top, at))
+}
+
+// rings are the readers of what the kernel tells at once.
+type rings struct {
+	denials, observations *ringbuf.Reader
+}
+
+func (r *rings) open(m *Maps) error {
+	var err error
+	if r.denials, err = ringbuf.NewReader(m.Denials); err != nil {
+		return fmt.Errorf("open ring of denials: %w", err)
+	}
+	if r.observations, err = ringbuf.NewReader(m.Observations); err != nil {
+		return fmt.Errorf("open ring of observations: %w", err)
+	}
+	return nil
+}
+
+// close also makes readers return. It may be called twice.
+func (r *rings) close() error {
+	var errs []error
+	for _, rd := range []*ringbuf.Reader{r.denials, r.observations} {
+		if rd != nil {
+			errs = append(errs, rd.Close())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// read hands records to fn until ctx ends.
+func read(ctx context.Context, r *ringbuf.Reader, fn func([]byte)) error {
+	var rec ringbuf.Record
+	for {
+		err := r.ReadInto(&rec)
+		switch {
+		case err == nil:
+			fn(rec.RawSample)
+		case errors.Is(err, ringbuf.ErrClosed) && ctx.Err() != nil:
+			return nil
+		default:
+			return fmt.Errorf("read kernel ring: %w", err)
+		}
+	}
+}
+
+func (e *Engine) readDenials(ctx context.Context) error {
+	return read(ctx, e.rings.denials, func(raw []byte) {
+		if len(raw) < 4 {
+			return
+		}
+		switch binary.LittleEndian.Uint32(raw) {
+		case recCause:
+			e.report.poke()
+		case recStart:
+			if s, ok := parseStart(raw); ok {
+				e.started(s)
+			}
+		}
+	})
+}
+
+func (e *Engine) readObservations(ctx context.Context) error {
+	return read(ctx, e.rings.observations, func(raw []byte) {
+		cid, d, ok := parseSeen(raw)
+		if !ok {
+			return
+		}
+		id, ok := e.containerID(cid)
+		if !ok {
+			return
+		}
+		o := guard.Observation{ContainerID: id, Kind: event.ProcessExec, Time: e.wall(d.Time), InImage: d.InImage != 0}
+		o.Process, o.Path, o.Applet = e.process(cid, &d)
+		e.observed(o)
+	})
+}
+
+func (e *Engine) observed(o guard.Observation) {
+	e.report.mu.Lock()
+	defer e.report.mu.Unlock()
+	e.sink.Observed(o)
+}
+
+func parseStart(raw []byte) (startRecord, bool) {
+	var s startRecord
+	if len(raw) < binary.Size(s) {
+		return s, false
+	}
+	_, err := binary.Decode(raw, binary.LittleEndian, &s)
+	return s, err == nil && s.Type == recStart
+}
+
+// parseSeen reads a record of first-seen behaviour; its path may be cut short.
+func parseSeen(raw []byte) (cid uint32, d execDetail, ok bool) {
+	if len(raw) < 8+detailFixed || binary.LittleEndian.Uint32(raw) != recSeen {
+		return 0, d, false
+	}
+	var full [8 + detailFixed + pathBuf]byte
+	n := copy(full[:], raw)
+	if _, err := binary.Decode(full[8:], binary.LittleEndian, &d); err != nil {
+		return 0, d, false
+	}
+	d.PathLen = min(d.PathLen, uint16(n-8-detailFixed))
+	return binary.LittleEndian.Uint32(raw[4:]), d, true
+}
