@@ -185,7 +185,7 @@ func (w *witness) Events(context.Context, time.Time) ([]event.Event, error) {
 	w.seen++
 	now := time.Now()
 	return []event.Event{{
-		ID: "seen", Kind: event.ProcessFileless, Count: w.seen, First: now, Last: now, Effect: event.WouldBlock,
+		ID: "seen", Kind: event.NetworkSocket, Count: w.seen, First: now, Last: now, Effect: event.WouldBlock,
 		Workload: workload.Ref{Namespace: namespace, Name: "dashboard", Kind: "Container"}, Mechanism: "test",
 	}}, nil
 }
