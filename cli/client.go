@@ -62,7 +62,10 @@ func (c *client) do(ctx context.Context, method, path string, query url.Values, 
 }
 
 func (c *client) open(ctx context.Context, method, path string, query url.Values, body any, contentType string) (*http.Response, error) {
-	u := url.URL{Scheme: "http", Host: "localhost", Path: "/api/v1" + path, RawQuery: query.Encode()}
+	target := "http://localhost/api/v1" + path // parts of path are escaped by the caller
+	if len(query) > 0 {
+		target += "?" + query.Encode()
+	}
 	var r io.Reader
 	switch b := body.(type) {
 	case nil:
@@ -75,7 +78,7 @@ func (c *client) open(ctx context.Context, method, path string, query url.Values
 		}
 		r, contentType = bytes.NewReader(data), "application/json"
 	}
-	req, err := http.NewRequestWithContext(ctx, method, u.String(), r)
+	req, err := http.NewRequestWithContext(ctx, method, target, r)
 	if err != nil {
 		return nil, err
 	}

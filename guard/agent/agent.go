@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
 
 	"github.com/gabion-dev/gabion/api/v1alpha1"
 	"github.com/gabion-dev/gabion/event"
@@ -95,6 +96,9 @@ type Deps struct {
 	Record func(event.Event)
 	// NodeAddresses lists the node's own addresses.
 	NodeAddresses func() []netip.Addr
+	// Alive reports whether a process is still there: a container that ended
+	// between two looks is not blind, it is gone.
+	Alive func(pid int) bool
 }
 
 // Techniques names the MITRE ATT&CK techniques of a happening by its kind, its
@@ -153,6 +157,9 @@ func New(cfg Config, deps Deps) (*Agent, error) {
 	}
 	if deps.NodeAddresses == nil {
 		deps.NodeAddresses = nodeAddresses
+	}
+	if deps.Alive == nil {
+		deps.Alive = func(pid int) bool { return !errors.Is(unix.Kill(pid, 0), unix.ESRCH) }
 	}
 	if deps.Techniques == nil {
 		deps.Techniques = func(string, []string, string) []string { return nil }
@@ -339,7 +346,13 @@ func (a *Agent) reconcile(ctx context.Context, id string) {
 	if applied && planID(plan) == planID(before) {
 		return
 	}
-	coverage, blind := a.enforce(ctx, c, plan, n)
+	coverage, blind, err := a.enforce(ctx, c, plan, n)
+	if err != nil {
+		if !a.deps.Alive(c.PID) {
+			return // discovery will say that it is gone
+		}
+		a.deps.Log.Error("enforce plan", "container", c.Short(), "workload", c.Workload.String(), "err", err)
+	}
 
 	a.mu.Lock()
 	if e = a.entries[id]; e == nil {
@@ -362,21 +375,21 @@ func (a *Agent) reconcile(ctx context.Context, id string) {
 
 // enforce applies plan by every part there is and says why a section that
 // should be enforced is not.
-func (a *Agent) enforce(ctx context.Context, c workload.Container, plan *policy.Plan, n *facts.Neighbourhood) (coverage []guard.Coverage, blind string) {
+func (a *Agent) enforce(ctx context.Context, c workload.Container, plan *policy.Plan, n *facts.Neighbourhood) (coverage []guard.Coverage, blind string, err error) {
 	one := func(section string, wanted bool, have bool, apply func() (guard.Coverage, error)) {
 		cov := guard.Coverage{Section: section, Mechanism: "none", Guarantee: "nothing is enforced"}
 		why := "this node cannot load the part that enforces it (see gabion doctor)"
 		if have {
-			got, err := apply()
-			if err == nil {
+			got, failed := apply()
+			if failed == nil {
 				coverage = append(coverage, got)
 				if got.Mechanism == "none" && wanted {
 					blind = section + ": " + got.Degraded
 				}
 				return
 			}
-			why = err.Error()
-			a.deps.Log.Error("enforce "+section, "container", c.Short(), "workload", c.Workload.String(), "err", err)
+			why = failed.Error()
+			err = errors.Join(err, failed)
 		}
 		cov.Degraded = why
 		coverage = append(coverage, cov)
@@ -386,7 +399,7 @@ func (a *Agent) enforce(ctx context.Context, c workload.Container, plan *policy.
 	}
 	one("process", plan != nil && plan.Process != nil, a.deps.Kernel != nil, func() (guard.Coverage, error) { return a.deps.Kernel.Apply(ctx, c, plan) })
 	one("network", plan != nil && plan.Network != nil, a.deps.Firewall != nil, func() (guard.Coverage, error) { return a.deps.Firewall.Apply(ctx, c, plan, n) })
-	return coverage, blind
+	return coverage, blind, err
 }
 
 // reportBlind does what the policy's whenBlind asks for and says so.

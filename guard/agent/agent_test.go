@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -33,7 +34,10 @@ type node struct {
 	identify func(pid int) (workload.Container, bool, error)
 	applyErr error
 	mech     string
+	dead     atomic.Bool
 }
+
+func (n *node) alive(int) bool { return !n.dead.Load() }
 
 func (n *node) say(format string, args ...any) {
 	n.mu.Lock()
@@ -127,7 +131,7 @@ func start(t *testing.T) (*Agent, *node) {
 	a, err := New(Config{Node: "n1", SaveEvery: time.Hour, Recheck: time.Hour}, Deps{
 		Log: slog.New(slog.DiscardHandler), Now: time.Now, Record: n.record,
 		Kernel: fakeKernel{n}, Firewall: fakeFirewall{n}, Discovery: fakeDiscovery{n}, Freezer: fakeFreezer{n},
-		NodeAddresses: func() []netip.Addr { return nil },
+		NodeAddresses: func() []netip.Addr { return nil }, Alive: n.alive,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -261,6 +265,18 @@ func TestBlindIsSaidAndClosedPauses(t *testing.T) {
 	n.applyErr = nil
 	a.SetPolicies(context.Background(), load(t, strings.Replace(protectWeb, "mode: Protect", "mode: Protect\n  whenBlind: Open", 1)))
 	await(t, "resume", func() bool { return slices.Contains(n.said(), "pause "+shop.ID+" false") })
+}
+
+func TestAContainerThatEndedIsNotBlind(t *testing.T) {
+	a, n := start(t)
+	n.applyErr = errors.New("container is gone")
+	n.dead.Store(true)
+	a.SetPolicies(context.Background(), load(t, protectWeb))
+	n.changes <- container.Change{Container: shop}
+	await(t, "start event", func() bool { return len(n.seen(event.ContainerStart)) == 1 })
+	if got := n.seen(event.AgentHealth); len(got) != 0 {
+		t.Errorf("a container that is gone was called blind: %+v", got)
+	}
 }
 
 func TestDenialBecomesAnEventAPersonCanRead(t *testing.T) {
