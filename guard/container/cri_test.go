@@ -77,6 +77,7 @@ func TestCRI(t *testing.T) {
 		t.Fatal(err)
 	}
 	criOnly, apiOnly := nowhere(), nowhere()
+	criOnly.Sweep, apiOnly.Sweep = time.Hour, time.Hour // only events tell
 	criOnly.CRI, apiOnly.Containerd = []string{ctd.Socket}, []string{ctd.Socket}
 	viaCRI, viaAPI := discover(t, criOnly), discover(t, apiOnly)
 	byCRI, byAPI := running(t, viaCRI), running(t, viaAPI)

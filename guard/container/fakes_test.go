@@ -63,6 +63,7 @@ func TestPodmanDialect(t *testing.T) {
 		}
 	})
 	cfg := nowhere()
+	cfg.Sweep = time.Hour // only the event tells
 	cfg.Podman = []string{serve(t, mux)}
 	d := discover(t, cfg)
 	r := running(t, d)
@@ -76,6 +77,9 @@ func TestPodmanDialect(t *testing.T) {
 	}
 	if err := same(id, got); err != nil {
 		t.Error(err)
+	}
+	if err := c.Stop(context.Background()); err != nil {
+		t.Fatal(err)
 	}
 	close(end)
 	r.awaitGone(t, c.ID())

@@ -76,7 +76,7 @@ func (d *Discovery) lookup(ctx context.Context, pid int) (workload.Container, bo
 			c, err := s.Inspect(bound, cand.ID)
 			cancel()
 			switch {
-			case err == nil && (cand.Namespace == "" || cand.Namespace == c.RuntimeNamespace):
+			case err == nil && (cand.Namespace == "" || c.RuntimeNamespace == "" || cand.Namespace == c.RuntimeNamespace):
 				group := cand.Path
 				if v2 == "/" {
 					group = v2

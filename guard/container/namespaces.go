@@ -115,8 +115,8 @@ func (p *namespaces) Watch(ctx context.Context, subscribed func(), fn func(Chang
 				continue
 			}
 			s, err := minicontainer.ReadState(p.dir, id)
-			if err != nil {
-				continue // written or removed at this moment, or foreign: List reports it
+			if err != nil || s.PID == 0 {
+				continue // being made or removed at this moment, or foreign: List reports it
 			}
 			known[id] = s
 			if s.Alive() {

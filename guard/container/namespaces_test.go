@@ -83,6 +83,14 @@ func TestMadeByOurselves(t *testing.T) {
 		}
 		r.awaitGone(t, late.ID())
 	})
+	t.Run("identifier of its own", func(t *testing.T) {
+		own := mini(t, func(s *minicontainer.Spec) { s.StateDir = state; s.ID = "web" })
+		check(t, r.await(t, "web"), "namespaces", "web", workload.Ref{Namespace: "default", Name: "web", Kind: "Container"})
+		id, ok, err := discover(t, cfg).Identify(context.Background(), own.PID(), 0)
+		if err != nil || !ok || id.ID != "web" {
+			t.Errorf("%+v, %v, %v", id, ok, err)
+		}
+	})
 	t.Run("ends by itself", func(t *testing.T) {
 		late := mini(t, func(s *minicontainer.Spec) { s.StateDir = state; s.Args = []string{"cat"}; s.Stdin = nil })
 		late.Wait()

@@ -182,6 +182,7 @@ func TestContainerd(t *testing.T) {
 func TestDocker(t *testing.T) {
 	dock := testkit.StartDockerd(t)
 	cfg := nowhere()
+	cfg.Sweep = time.Hour // only events tell
 	cfg.Docker, cfg.Containerd = []string{dock.Socket}, []string{dock.ContainerdSocket}
 	d := discover(t, cfg)
 

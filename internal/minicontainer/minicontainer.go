@@ -169,6 +169,10 @@ func prepare(spec *Spec) (*Container, error) {
 }
 
 func (c *Container) start(ctx context.Context, spec *Spec) error {
+	// Written down before anything is made, so that Clean finds it all.
+	if err := writeState(c.stateDir, c.state); err != nil {
+		return err
+	}
 	for _, sub := range []string{"upper", "work", "merged"} {
 		if err := os.MkdirAll(filepath.Join(c.state.Dir, sub), 0o755); err != nil {
 			return fmt.Errorf("make its directories: %w", err)
@@ -330,5 +334,8 @@ func (c *Container) Exec(ctx context.Context, spec ExecSpec) (Status, error) {
 	st := p.wait()
 	stop()
 	io3.finish()
-	return st, ctx.Err()
+	if ctx.Err() != nil {
+		return st, fmt.Errorf("exec in container %s: %w", c.state.Name, ctx.Err())
+	}
+	return st, nil
 }

@@ -265,9 +265,14 @@ func TestExec(t *testing.T) {
 		}()
 		st, err := c.Exec(ctx, ExecSpec{Args: []string{"sh", "-c", "echo; exec sleep 1000"}, Stdout: w})
 		w.Close()
-		if !errors.Is(err, context.Canceled) || st.Signal != syscall.SIGKILL {
+		if !errors.Is(err, context.Canceled) || st.Signal != 0 && st.Signal != syscall.SIGKILL {
 			t.Errorf("%v, %v", st, err)
 		}
+		root, _ := cgroup.Root()
+		testkit.Eventually(t, "the program is gone", func() bool {
+			pids, err := cgroup.PIDs(filepath.Join(root, c.CgroupPath()))
+			return err == nil && len(pids) == 1
+		})
 	})
 	t.Run("a descendant keeps the output", func(t *testing.T) {
 		var out bytes.Buffer
@@ -434,16 +439,35 @@ func TestClean(t *testing.T) {
 	mine.Dir = filepath.Join(dir, "mine")
 	keep := run(t, mine)
 
-	out, err := exec.Command("/proc/self/exe", "abandon", mine.Lower[0], dir).Output()
+	out, runErr := exec.Command("/proc/self/exe", "abandon", mine.Lower[0], dir).Output()
 	pid, numErr := strconv.Atoi(strings.TrimSpace(string(out)))
 	if numErr != nil {
-		t.Fatalf("%s: %v", out, err)
+		t.Fatalf("%s: %v, %v", out, runErr, numErr)
 	}
 	if StartTicks(pid) == 0 {
 		t.Fatal("the abandoned container did not survive its owner")
 	}
+	// One whose owner died while making it.
+	half := State{ID: "half", Name: "half", Args: []string{"x"}, Cgroup: "/" + mine.CgroupParent + "/half", Dir: filepath.Join(dir, "half"), Owner: pid, OwnerStartTicks: 1}
+	root, err := cgroup.Root()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range []string{filepath.Join(half.Dir, "upper"), filepath.Join(root, half.Cgroup)} {
+		if err := os.MkdirAll(d, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := writeState(mine.StateDir, half); err != nil {
+		t.Fatal(err)
+	}
 	if err := Clean(mine.StateDir); err != nil {
 		t.Fatal(err)
+	}
+	for _, d := range []string{half.Dir, filepath.Join(root, half.Cgroup)} {
+		if _, err := os.Stat(d); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s is left: %v", d, err)
+		}
 	}
 	if StartTicks(pid) != 0 {
 		t.Error("the abandoned container still runs")

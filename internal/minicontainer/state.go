@@ -19,8 +19,8 @@ import (
 // says otherwise.
 const DefaultStateDir = "/run/gabion/containers"
 
-// State is what is written down of a container in StateDir/<id>.json from just
-// before its first program runs until Stop.
+// State is what is written down of a container in StateDir/<id>.json until
+// Stop: at first without a PID, then, just before its first program runs, with.
 type State struct {
 	ID     string            `json:"id"`
 	Name   string            `json:"name"`
