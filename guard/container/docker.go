@@ -239,7 +239,8 @@ func (d *docker) digest(ctx context.Context, imageID string) string {
 }
 
 func (d *docker) Watch(ctx context.Context, subscribed func(), fn func(Change)) error {
-	filter := `{"type":["container"],"event":["start","die","rename","update"]}`
+	// Podman says "died" and ignores what it does not know.
+	filter := `{"type":["container","network"],"event":["start","die","died","rename","connect","disconnect"]}`
 	resp, err := d.open(ctx, "/events", url.Values{"filters": {filter}})
 	if err != nil {
 		return err
@@ -248,11 +249,19 @@ func (d *docker) Watch(ctx context.Context, subscribed func(), fn func(Change)) 
 	subscribed()
 	for dec := json.NewDecoder(resp.Body); ; {
 		var ev struct {
-			Action string
-			Actor  struct{ ID string }
+			Type, Action string
+			Actor        struct {
+				ID         string
+				Attributes struct {
+					Container string `json:"container"`
+				}
+			}
 		}
 		if err := dec.Decode(&ev); err != nil {
 			return fmt.Errorf("read events of %s: %w", d.name, err)
+		}
+		if ev.Type == "network" { // its addresses change
+			ev.Actor.ID = ev.Actor.Attributes.Container
 		}
 		if ev.Actor.ID == "" {
 			continue

@@ -2,8 +2,10 @@ package container
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -258,6 +260,40 @@ func TestDocker(t *testing.T) {
 			}
 			return false
 		})
+	})
+
+	t.Run("joins a network", func(t *testing.T) {
+		name := fmt.Sprintf("gabiontest-%d", os.Getpid())
+		if _, err := dock.Do("POST", "/networks/create", map[string]any{
+			"Name": name, "Driver": "bridge", "Options": map[string]string{"com.docker.network.bridge.name": fmt.Sprintf("gt%d", os.Getpid())},
+			"IPAM": map[string]any{"Config": []map[string]string{{"Subnet": "192.0.2.0/24"}}},
+		}); err != nil {
+			t.Skipf("no bridges here: %v", err)
+		}
+		defer dock.Do("DELETE", "/networks/"+name, nil)
+		answer, err := dock.Do("POST", "/containers/create?name=gt-net", map[string]any{
+			"Image": testkit.BusyboxImage, "Cmd": []string{"sleep", "1000"}, "HostConfig": map[string]any{"NetworkMode": name},
+		})
+		var made struct{ ID string }
+		if err == nil {
+			err = json.Unmarshal(answer, &made)
+		}
+		if err == nil {
+			_, err = dock.Do("POST", "/containers/gt-net/start", nil)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c := r.await(t, made.ID); len(c.Addresses) != 1 || !netip.MustParsePrefix("192.0.2.0/24").Contains(c.Addresses[0]) {
+			t.Errorf("addresses %v", c.Addresses)
+		}
+		if _, err := dock.Do("POST", "/networks/"+name+"/disconnect", map[string]any{"Container": made.ID, "Force": true}); err != nil {
+			t.Fatal(err)
+		}
+		testkit.Eventually(t, "it has no address", func() bool { c, _ := r.get(made.ID); return len(c.Addresses) == 0 })
+		if _, err := dock.Do("DELETE", "/containers/gt-net?force=1", nil); err != nil {
+			t.Error(err)
+		}
 	})
 
 	t.Run("restart of the runtime", func(t *testing.T) {
