@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -172,15 +173,12 @@ when a document is refused (with --strict also for warnings).`,
 // liveContainers asks the running gabion for every container it knows.
 func liveContainers(ctx context.Context, c *client) ([]workload.Container, error) {
 	out := []workload.Container{}
-	for cursor := ""; ; {
-		q := url.Values{"limit": {"200"}}
-		if cursor != "" {
-			q.Set("cursor", cursor)
-		}
+	for seen := 0; ; {
 		var page struct {
 			Items []console.Workload `json:"items"`
-			Next  string             `json:"next"`
+			Total int                `json:"total"`
 		}
+		q := url.Values{"limit": {"200"}, "offset": {strconv.Itoa(seen)}}
 		if err := c.get(ctx, "/workloads", q, &page); err != nil {
 			return nil, err
 		}
@@ -193,7 +191,8 @@ func liveContainers(ctx context.Context, c *client) ([]workload.Container, error
 				out = append(out, r.Container)
 			}
 		}
-		if cursor = page.Next; cursor == "" {
+		seen += len(page.Items)
+		if len(page.Items) == 0 || seen >= page.Total {
 			return out, nil
 		}
 	}
@@ -648,7 +647,7 @@ func listPoliciesCommand(env *Env) *cobra.Command {
 			var list struct {
 				Items []console.Policy `json:"items"`
 			}
-			if err := env.client().get(cmd.Context(), "/policies", url.Values{"limit": {"200"}}, &list); err != nil {
+			if err := env.client().get(cmd.Context(), "/policies", url.Values{"limit": {"500"}}, &list); err != nil {
 				return err
 			}
 			if output == "json" {
