@@ -1042,6 +1042,87 @@ static __always_inline int judge(struct happening *h, __u32 fid, __u8 opener, __
 	return decide_floor(h, fid);
 }
 
+/* An allowed connection leaves the table with its last packet. One that
+ * Monitor would block stays a while, so that stray packets after the end are
+ * not taken for another attempt. */
+static __always_inline int closing(struct flow *f, const struct flow_key *k, int fin, int rst, __u8 dir, __u32 now)
+{
+	int over = rst || (!fin && f->fins == (DIR_EGRESS | DIR_INGRESS));
+
+	if (over && f->effect == EFFECT_PASS) {
+		bpf_map_delete_elem(&net_flows, k);
+		return TCX_NEXT;
+	}
+	f->last = now;
+	f->fins |= rst ? DIR_EGRESS | DIR_INGRESS : fin ? dir : 0;
+	return TCX_NEXT;
+}
+
+/* IPv4 TCP and UDP that the present plan has judged: most of all packets, so
+ * they are answered before anything is prepared. only: the container, when the
+ * floor has a single one, and the generation of its plan.
+ * -2: not such a packet, look properly. */
+static __always_inline int quick(struct __sk_buff *skb, __u32 fid, __u32 generation, __u8 dir, __u32 only,
+				 __u32 only_generation)
+{
+	void *data = (void *)(long)skb->data;
+	struct ethhdr *eth = data;
+	struct iphdr *ip = data + sizeof(*eth);
+	struct tcphdr *th = (void *)ip + sizeof(*ip);
+	struct flow_key k = {.floor = fid, .family = 4};
+	__u32 now = (__u32)(bpf_ktime_get_coarse_ns() >> 30);
+
+	if ((void *)&th->seq > (void *)(long)skb->data_end)
+		return -2;
+	if (eth->h_proto != bpf_htons(ETH_P_IP) || *(__u8 *)ip != 0x45 || (ip->frag_off & bpf_htons(0x3fff)))
+		return -2;
+	k.proto = ip->protocol;
+	/* Both protocols begin with the ports. */
+	if (dir == DIR_EGRESS) {
+		__builtin_memcpy(k.laddr, &ip->saddr, 4);
+		__builtin_memcpy(k.raddr, &ip->daddr, 4);
+		k.lport = bpf_ntohs(th->source);
+		k.rport = bpf_ntohs(th->dest);
+	} else {
+		__builtin_memcpy(k.laddr, &ip->daddr, 4);
+		__builtin_memcpy(k.raddr, &ip->saddr, 4);
+		k.lport = bpf_ntohs(th->dest);
+		k.rport = bpf_ntohs(th->source);
+	}
+	if (k.proto == IPPROTO_UDP) {
+		struct flow *f = bpf_map_lookup_elem(&net_flows, &k);
+
+		if (!f || f->generation != generation || f->effect != EFFECT_PASS || !fresh(f, IPPROTO_UDP, now))
+			return -2;
+		if (f->last != now)
+			f->last = now;
+		return TCX_NEXT;
+	}
+	if (k.proto != IPPROTO_TCP || (void *)(th + 1) > (void *)(long)skb->data_end)
+		return -2;
+	if (th->syn && !th->ack) {
+		/* A hook has judged this peer and port for the same plan. */
+		struct happening h = {.cid = only, .dir = DIR_EGRESS, .proto = IPPROTO_TCP, .peer_port = k.rport};
+		struct flow fresh_flow = {.generation = generation, .dir = dir, .seq = th->seq, .last = now};
+
+		if (!only || dir != DIR_EGRESS)
+			return -2;
+		__builtin_memcpy(h.peer, k.raddr, 16);
+		if (!known_good(&h, only_generation))
+			return -2;
+		bpf_map_update_elem(&net_flows, &k, &fresh_flow, BPF_ANY);
+		return TCX_NEXT;
+	}
+	struct flow *f = bpf_map_lookup_elem(&net_flows, &k);
+	if (!f || f->generation != generation)
+		return -2;
+	if (f->effect == EFFECT_BLOCKED)
+		return TCX_DROP;
+	if (th->rst || th->fin || f->fins)
+		return closing(f, &k, th->fin, th->rst, dir, now);
+	return TCX_NEXT;
+}
+
 static __always_inline int floor_packet(struct __sk_buff *skb, __u8 dir)
 {
 	__u32 fid = skb->cb[0], l2 = skb->cb[1];
@@ -1074,6 +1155,12 @@ static __always_inline int floor_packet(struct __sk_buff *skb, __u8 dir)
 	}
 	if (!generation)
 		generation = 1;
+	if (l2 == sizeof(struct ethhdr) && !cut) {
+		int verdict = quick(skb, fid, generation, dir, only, only_generation);
+
+		if (verdict != -2)
+			return verdict;
+	}
 
 	struct packet p = {};
 	struct happening h = {.mech = MECH_FLOOR};
@@ -1161,11 +1248,10 @@ static __always_inline int floor_packet(struct __sk_buff *skb, __u8 dir)
 		} else if (f->effect == EFFECT_PASS || tcp) {
 			if (f->effect == EFFECT_BLOCKED)
 				return TCX_DROP;
-			f->last = now;
-			if (tcp && p.rst)
-				f->fins = DIR_EGRESS | DIR_INGRESS;
-			else if (tcp && p.fin)
-				f->fins |= dir;
+			if (tcp)
+				closing(f, &p.k, p.fin, p.rst, dir, now);
+			else
+				f->last = now;
 			goto pass;
 		}
 	}
@@ -1173,15 +1259,11 @@ static __always_inline int floor_packet(struct __sk_buff *skb, __u8 dir)
 		opener = f->dir;
 
 	int midstream = tcp && !p.syn;
-	int effect = EFFECT_PASS;
-	set_dir(&h, dir);
-	h.cid = only;
-	h.reasons = p.reasons;
-	if (!(only && p.syn && dir == DIR_EGRESS && known_good(&h, only_generation)))
-		effect = judge(&h, fid, opener, dir, midstream);
+	int effect = judge(&h, fid, opener, dir, midstream);
 
-	/* Answers to a datagram are no attempts. */
-	if (effect && (tcp || h.dir == dir)) {
+	/* Answers to a datagram, and the last packets of a connection, are no
+	 * attempts. */
+	if (effect && (tcp ? !p.fin && !p.rst && !(f && f->fins) : h.dir == dir)) {
 		struct bpf_sock *sk = skb->sk;
 
 		if (effect == EFFECT_BLOCKED || dir == DIR_INGRESS || !sk || !bpf_sk_storage_get(&net_judged, sk, 0, 0)) {

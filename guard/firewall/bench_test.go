@@ -70,7 +70,7 @@ func BenchmarkConnect(tb *testing.B) {
 	b.apply(managed, plan)
 	managed.want("", order{Op: "open", Net: "tcp4", To: managed.gw4.String() + ":5001", ID: 1})
 
-	const each, rounds, megabytes = 300, 41, 200
+	const each, rounds, megabytes = 100, 151, 100
 	connect := func(p *proc) float64 {
 		a := p.do(order{Op: "connects", To: p.gw4.String() + ":5000", N: each})
 		if a.Err != "" {
@@ -103,7 +103,7 @@ func BenchmarkConnect(tb *testing.B) {
 				connect(free) // warm up
 				v[side][0] = connect(free)
 				v[side][1] = connect(managed)
-				if i%4 == 0 {
+				if i%8 == 0 {
 					v[side][2] = bulk()
 				}
 			}

@@ -298,3 +298,27 @@ func staysOnLink(d []byte) bool {
 	}
 	return false
 }
+
+// BenchmarkFloor is the cost of one packet of an established, allowed flow.
+func BenchmarkFloor(tb *testing.B) {
+	b := newFloorBench(tb)
+	p := egress(v1alpha1.Protect, rule(1, []string{"10.0.0.0/8"}, tcp(80, 80)))
+	p.IngressListed = true
+	b.put(tb, p, nil)
+	syn := frame(policy.Conn{Peer: netip.MustParseAddr("10.1.1.1"), Protocol: 6, Port: 80}, 5000, localV4, localV6)
+	data := append([]byte{}, syn...)
+	data[47] = 0x10
+	for name, f := range map[string][]byte{"established": data, "syn": syn} {
+		tb.Run(name, func(tb *testing.B) {
+			stub, err := newStub(b.fw.own.Programs, 1, 14, 0)
+			must(tb, err)
+			defer stub.Close()
+			if b.run(tb, false, syn) == verdictDrop {
+				tb.Fatal("dropped")
+			}
+			tb.ResetTimer()
+			_, err = stub.Run(&ebpf.RunOptions{Data: f, Repeat: uint32(tb.N)})
+			must(tb, err)
+		})
+	}
+}
