@@ -559,6 +559,8 @@ static __always_inline void change_time(struct inode *inode, struct file_key *ke
 		key->ctime_sec = BPF_CORE_READ((struct inode___old *)inode, i_ctime.tv_sec);
 		key->ctime_nsec = BPF_CORE_READ((struct inode___old *)inode, i_ctime.tv_nsec);
 	}
+	/* The kernel notes in the top bit whether the time was asked for. */
+	key->ctime_nsec &= 0x7fffffff;
 }
 
 /* What separates the file from the image's: a set of reasons, 0 when nothing. */
@@ -587,7 +589,7 @@ static __noinline __u32 drift(struct container *c, struct inode *inode, __u32 de
 	} else if (!(c->flags & C_SNAPSHOT)) {
 		return 0;
 	}
-	key.ino = BPF_CORE_READ(inode, i_ino);
+	key.ino = BPF_CORE_READ(real, i_ino);
 	key.size = BPF_CORE_READ(real, i_size);
 	change_time(real, &key);
 	verdict = bpf_map_lookup_elem(&files, &key);

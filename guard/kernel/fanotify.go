@@ -34,10 +34,9 @@ type fanotify struct {
 	e    *Engine
 	file *os.File
 
-	mu        sync.Mutex
-	waiting   map[int32]time.Time // descriptor of an unanswered event -> since when
-	given     bool                // the descriptor was given up
-	evictable bool                // the kernel knows FAN_MARK_EVICTABLE
+	mu      sync.Mutex
+	waiting map[int32]time.Time // descriptor of an unanswered event -> since when
+	given   bool                // the descriptor was given up
 }
 
 // responders answer side by side, so that one large file holds up no other.
@@ -50,7 +49,7 @@ func openFanotify(e *Engine) (*fanotify, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open fanotify: %w", err)
 	}
-	return &fanotify{e: e, file: os.NewFile(uintptr(fd), "fanotify"), waiting: map[int32]time.Time{}, evictable: true}, nil
+	return &fanotify{e: e, file: os.NewFile(uintptr(fd), "fanotify"), waiting: map[int32]time.Time{}}, nil
 }
 
 // fd is a copy of the descriptor's number that is valid while fn runs.
@@ -205,10 +204,7 @@ func (f *fanotify) watchdog(ctx context.Context) error {
 // answer decides about one event and lets its program go on or not.
 func (f *fanotify) answer(ev fanEvent) {
 	file := os.NewFile(uintptr(ev.fd), "event")
-	allow, ignore := f.decide(ev, file)
-	if ignore {
-		f.ignore(file)
-	}
+	allow := f.decide(ev, file)
 	resp := unix.FanotifyResponse{Fd: ev.fd, Response: unix.FAN_ALLOW}
 	if !allow {
 		resp.Response = unix.FAN_DENY
@@ -226,28 +222,13 @@ func (f *fanotify) answer(ev fanEvent) {
 	file.Close()
 }
 
-// ignore lets later starts of the same file pass until it is written to.
-func (f *fanotify) ignore(file *os.File) {
-	flags := uint(unix.FAN_MARK_ADD | unix.FAN_MARK_IGNORED_MASK)
-	err := f.control(func(fd int) error {
-		// An evictable mark does not keep the inode in memory (Linux 5.19).
-		err := unix.FanotifyMark(fd, flags|unix.FAN_MARK_EVICTABLE, unix.FAN_OPEN_EXEC_PERM, int(file.Fd()), "")
-		if errors.Is(err, unix.EINVAL) {
-			err = unix.FanotifyMark(fd, flags, unix.FAN_OPEN_EXEC_PERM, int(file.Fd()), "")
-		}
-		return err
-	})
-	if err != nil && !errors.Is(err, fs.ErrClosed) {
-		f.e.log.Debug("let known file pass", "err", err)
-	}
-}
-
-// decide compares the file of an event with the image. ignore is true when the
-// answer holds until the file is written to.
-func (f *fanotify) decide(ev fanEvent, file *os.File) (allow, ignore bool) {
+// decide compares the file of an event with the image. Every start asks anew:
+// a mark by which the kernel would skip known files survives a chmod, after
+// which the kernel programs would miss the verdict on the file's new state.
+func (f *fanotify) decide(ev fanEvent, file *os.File) bool {
 	m := f.container(int(ev.pid))
 	if m == nil || m.layers == nil {
-		return true, false
+		return true
 	}
 	full := fdPath(file)
 	if m.prefix != "" {
@@ -258,19 +239,21 @@ func (f *fanotify) decide(ev fanEvent, file *os.File) (allow, ignore bool) {
 		f.e.log.Warn("compare a file with the image; it counts as changed", "container", m.c.ID, "path", full, "err", err)
 		verdict = fileChanged
 	}
-	kept := true
 	if own && err == nil {
-		kept = f.e.remember(key, verdict)
+		f.e.remember(key, verdict)
+	}
+	drifted := driftReason(verdict)
+	if drifted == 0 {
+		return true
 	}
 	var magic [2]byte
 	if n, err := file.ReadAt(magic[:], 0); err != nil || n < 2 || string(magic[:]) != "#!" {
-		return true, kept && err == nil
+		return true
 	}
 	// A script: the kernel programs see its interpreter only.
 	proc := m.process()
-	drifted := driftReason(verdict)
-	if proc == nil || drifted == 0 || !proc.DenyDrift || m.entry.ExecMode < modeMonitor || exempt(proc.DriftAllow, full) || f.off() {
-		return true, false
+	if proc == nil || !proc.DenyDrift || m.entry.ExecMode < modeMonitor || exempt(proc.DriftAllow, full) || f.off() {
+		return true
 	}
 	p := running{full: full, process: event.Process{PID: int(ev.pid), Exe: full}}
 	p.place = place{dev: m.top.dev, path: full}
@@ -281,10 +264,10 @@ func (f *fanotify) decide(ev fanEvent, file *os.File) (allow, ignore bool) {
 	}
 	if m.entry.ExecMode == modeProtect {
 		f.e.countAgent(m, effectBlocked, drifted, proc.DriftRule, p, scriptDetail)
-		return false, false
+		return false
 	}
 	f.e.countAgent(m, effectWouldBlock, drifted, proc.DriftRule, p, scriptDetail)
-	return true, false
+	return true
 }
 
 func (f *fanotify) off() bool {

@@ -216,12 +216,10 @@ func driftReason(verdict uint32) policy.Reason {
 }
 
 // remember tells the kernel programs what a file's state is worth.
-func (e *Engine) remember(key fileKey, verdict uint32) bool {
+func (e *Engine) remember(key fileKey, verdict uint32) {
 	if err := e.l.maps.files.Put(key, verdict); err != nil {
 		e.log.Error("remember verdict on a file; it counts as changed", "err", err)
-		return false
 	}
-	return true
 }
 
 func parentAndUser(proc string) (ppid int, uid uint32) {

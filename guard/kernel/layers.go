@@ -77,7 +77,9 @@ func splitLowers(s string) []string {
 	return out
 }
 
-func unbackslash(s string) string { return strings.Join(splitLowers(strings.ReplaceAll(s, ":", `\:`)), "") }
+func unbackslash(s string) string {
+	return strings.Join(splitLowers(strings.ReplaceAll(s, ":", `\:`)), "")
+}
 
 // reachable says why the layers cannot be read from here, or nil.
 func (l layers) reachable() error {
@@ -105,8 +107,11 @@ func inLayer(layer, name string, flags uint64) (*os.File, error) {
 	if rel == "" {
 		rel = "."
 	}
+	if flags&unix.O_PATH == 0 {
+		flags |= unix.O_NONBLOCK // a pipe must not make us wait
+	}
 	how := unix.OpenHow{
-		Flags:   flags | unix.O_NOFOLLOW | unix.O_CLOEXEC | unix.O_NONBLOCK,
+		Flags:   flags | unix.O_NOFOLLOW | unix.O_CLOEXEC,
 		Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_MAGICLINKS,
 	}
 	f, err := unix.Openat2(fd, rel, &how)

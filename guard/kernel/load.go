@@ -444,4 +444,3 @@ func cgroupMount() (string, error) {
 	}
 	return "", errors.New("find cgroup-v2: not mounted; mount it or boot with systemd.unified_cgroup_hierarchy=1")
 }
-

@@ -158,4 +158,3 @@ func deleteWhere[K any](m *ebpf.Map, match func(K) bool) error {
 	}
 	return nil
 }
-
