@@ -64,15 +64,17 @@ func scopes() [][2]string {
 }
 
 // candidates reads a cgroup path. Containers within containers give several,
-// the innermost first; only those a runtime knows count in the end. A path
-// that certainly belongs to no runtime gives none.
+// the outermost first: a container may make groups below its own and name them
+// after another container, but it cannot change what is above. Only those a
+// runtime knows count in the end. A path that certainly belongs to no runtime
+// gives none.
 func candidates(p string) []candidate {
 	parts := strings.Split(strings.Trim(p, "/"), "/")
 	if len(parts) > 64 {
 		parts = parts[:64]
 	}
 	var list []candidate
-	for i := len(parts) - 1; i >= 0; i-- {
+	for i := range parts {
 		own := "/" + strings.Join(parts[:i+1], "/")
 		parent := ""
 		if i > 0 {
@@ -97,7 +99,7 @@ func candidates(p string) []candidate {
 				runtime = runtimeOf(parts[:i])
 			}
 			list = append(list, candidate{ID: name, Runtime: runtime, Path: own})
-		case i == len(parts)-1 && i == 1 && plain(parent) && plain(name) && name == parts[i]:
+		case i == 1 && plain(parent) && plain(name) && name == parts[i]:
 			// containerd's own client and others: /<namespace>/<any name>
 			list = append(list, candidate{ID: name, Namespace: parent, Runtime: "containerd", Path: own})
 		}

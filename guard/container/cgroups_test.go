@@ -44,7 +44,8 @@ func TestCandidates(t *testing.T) {
 		{"docker, systemd", "/system.slice/docker-" + idA + ".scope", []candidate{{ID: idA, Runtime: "docker", Path: "/system.slice/docker-" + idA + ".scope"}}},
 		{"containerd in kubernetes, systemd", "/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod1_2.slice/cri-containerd-" + idA + ".scope",
 			[]candidate{{ID: idA, Runtime: "containerd", Path: "/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod1_2.slice/cri-containerd-" + idA + ".scope"}}},
-		{"containerd in kubernetes, cgroupfs", "/kubepods/besteffort/pod1-2/" + idA, []candidate{{ID: idA, Runtime: "containerd", Path: "/kubepods/besteffort/pod1-2/" + idA}}},
+		{"containerd in kubernetes, cgroupfs", "/kubepods/besteffort/pod1-2/" + idA, []candidate{
+			{ID: "besteffort", Namespace: "kubepods", Runtime: "containerd", Path: "/kubepods/besteffort"}, {ID: idA, Runtime: "containerd", Path: "/kubepods/besteffort/pod1-2/" + idA}}},
 		{"containerd with the wrong driver", "/system.slice/containerd.service/kubepods-pod1.slice:cri-containerd:" + idA,
 			[]candidate{{ID: idA, Runtime: "containerd", Path: "/system.slice/containerd.service/kubepods-pod1.slice:cri-containerd:" + idA}}},
 		{"containerd, any name", "/default/web-1", []candidate{{ID: "web-1", Namespace: "default", Runtime: "containerd", Path: "/default/web-1"}}},
@@ -56,15 +57,16 @@ func TestCandidates(t *testing.T) {
 		{"podman's monitor", "/machine.slice/libpod-conmon-" + idA + ".scope", nil},
 		{"ours", "/gabion/" + idA, []candidate{{ID: idA, Runtime: "namespaces", Path: "/gabion/" + idA}}},
 		{"container in a container", "/docker/" + idA + "/kubelet/kubepods/pod1/" + idB, []candidate{
-			{ID: idB, Runtime: "containerd", Path: "/docker/" + idA + "/kubelet/kubepods/pod1/" + idB},
 			{ID: idA, Runtime: "docker", Path: "/docker/" + idA},
+			{ID: idB, Runtime: "containerd", Path: "/docker/" + idA + "/kubelet/kubepods/pod1/" + idB},
 		}},
 		{"systemd in a container", "/docker/" + idA + "/system.slice/cron.service", []candidate{{ID: idA, Runtime: "docker", Path: "/docker/" + idA}}},
+		{"group below a container of any name", "/default/web-1/sub", []candidate{{ID: "web-1", Namespace: "default", Runtime: "containerd", Path: "/default/web-1"}}},
 		{"root", "/", nil},
 		{"service", "/system.slice/cron.service", nil},
 		{"session", "/user.slice/user-1000.slice/session-2.scope", nil},
 		{"identifier of another length", "/docker/" + idA[:32], []candidate{{ID: idA[:32], Namespace: "docker", Runtime: "containerd", Path: "/docker/" + idA[:32]}}},
-		{"upper case is none", "/x/y/" + strings.ToUpper(idA), nil},
+		{"upper case is none", "/a.slice/y/" + strings.ToUpper(idA), nil},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			if diff := cmp.Diff(tc.want, candidates(tc.path)); diff != "" {

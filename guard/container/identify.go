@@ -76,6 +76,10 @@ func (d *Discovery) lookup(ctx context.Context, pid int) (workload.Container, bo
 			c, err := s.Inspect(bound, cand.ID)
 			cancel()
 			switch {
+			case err == nil && d.livesElsewhere(c.ID, cand.Path):
+				// A group named after a container whose processes are in
+				// another one.
+				d.log.Warn("a cgroup is named after a container that lives elsewhere", "pid", pid, "cgroup", any, "container", c.Short())
 			case err == nil && (cand.Namespace == "" || c.RuntimeNamespace == "" || cand.Namespace == c.RuntimeNamespace):
 				group := cand.Path
 				if v2 == "/" {
@@ -97,6 +101,16 @@ func (d *Discovery) lookup(ctx context.Context, pid int) (workload.Container, bo
 		d.log.Warn("container runtime did not answer for a container; known by its cgroup only", "container", c.Short(), "pid", pid, "err", errors.Join(failures...))
 	}
 	return c, ok, err
+}
+
+// livesElsewhere reports whether a container is known to run in a group other
+// than the one given and those below it.
+func (d *Discovery) livesElsewhere(id, group string) bool {
+	d.mu.Lock()
+	cl, ok := d.told[id]
+	d.mu.Unlock()
+	own := cl.c.CgroupPath
+	return ok && own != "/" && !strings.HasPrefix(own+"/", group+"/") && cl.alive()
 }
 
 // order is the plugins, those of the named runtime first.
@@ -123,40 +137,59 @@ func (d *Discovery) located(c workload.Container, pid int) (workload.Container, 
 	return c, true, nil
 }
 
+// noneOfHost reports whether no process of the machine's own pid namespace is
+// in a group.
+func noneOfHost(group string) (bool, error) {
+	root, err := cgroup.Root()
+	if err != nil {
+		return false, err
+	}
+	pids, err := cgroup.PIDs(filepath.Join(root, group))
+	if err != nil {
+		return false, err
+	}
+	host, err := hostNamespace("pid")
+	if err != nil {
+		return false, err
+	}
+	for _, p := range pids {
+		if ns, err := namespace(p, "pid"); err == nil && ns == host {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
 // anonymous describes a process tree that no runtime knows, when it lives as a
 // container does: in pid and mount namespaces of its own and a cgroup that it
 // shares with nobody outside.
 func anonymous(pid int, group string) (workload.Container, bool, error) {
 	var none workload.Container
-	if group == "/" || strings.HasSuffix(group, ".service") {
+	if group == "/" {
 		return none, false, nil
 	}
 	ok, err := isolated(pid)
 	if err != nil || !ok {
 		return none, false, err
 	}
-	root, err := cgroup.Root()
-	if err != nil {
-		return none, false, err
-	}
-	pids, err := cgroup.PIDs(filepath.Join(root, group))
-	if err != nil {
-		return none, false, err
-	}
-	host, err := hostNamespace("pid")
-	if err != nil {
-		return none, false, err
-	}
-	for _, p := range pids {
-		if ns, err := namespace(p, "pid"); err == nil && ns == host {
-			return none, false, nil
+	// It may be in a group below its container's.
+	first := 0
+	for ; group != "/"; group = path.Dir(group) {
+		alone, err := noneOfHost(group)
+		if err != nil || !alone {
+			return none, false, err
 		}
+		first = firstProcess(pid, group)
+		if is, _ := isInit(first); !is {
+			continue
+		}
+		if strings.HasSuffix(group, ".service") {
+			return none, false, nil // of the machine: one within a container has no init of its own
+		}
+		break
 	}
-	first := firstProcess(pid, group)
-	if is, _ := isInit(first); !is {
-		// Helpers of a container whose first process is in another group, or
-		// a tree whose first process is gone.
-		return none, false, nil
+	if group == "/" {
+		return none, false, nil // a tree whose first process is gone
 	}
 	c := workload.Container{Runtime: "namespaces", PID: first}
 	for _, cand := range candidates(group) {

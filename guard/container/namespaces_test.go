@@ -264,6 +264,60 @@ func TestAddresses(t *testing.T) {
 	}
 }
 
+// TestGroupsBelow: a container that makes groups below its own does not become
+// another one, whatever it names them.
+func TestGroupsBelow(t *testing.T) {
+	var state string
+	victim := mini(t, func(s *minicontainer.Spec) { state = s.StateDir })
+	known := mini(t, func(s *minicontainer.Spec) { s.StateDir = state })
+	unknown := mini(t, func(s *minicontainer.Spec) { s.ID = "unknown" })
+	cfg := nowhere()
+	cfg.StateDirs = []string{state}
+	d := discover(t, cfg)
+	running(t, d).await(t, victim.ID())
+	root, _ := cgroup.Root()
+	for _, c := range []*minicontainer.Container{known, unknown} {
+		before, ok, err := d.Identify(context.Background(), c.PID(), 0)
+		if err != nil || !ok {
+			t.Fatal(ok, err)
+		}
+		for _, name := range []string{victim.ID(), "docker-" + victim.ID() + ".scope", "cron.service", "a/b"} {
+			below := filepath.Join(root, c.CgroupPath(), name)
+			if err := os.MkdirAll(below, 0o755); err != nil {
+				t.Fatal(err)
+			}
+			var pid int
+			ctx, cancel := context.WithCancel(context.Background())
+			done := make(chan struct{})
+			go func() {
+				defer close(done)
+				_, _ = c.Exec(ctx, minicontainer.ExecSpec{Args: []string{"sleep", "7777"}})
+			}()
+			testkit.Eventually(t, "a process to move", func() bool {
+				pids, err := cgroup.PIDs(filepath.Join(root, c.CgroupPath()))
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, p := range pids {
+					if slices.Equal(arguments(p), []string{"sleep", "7777"}) {
+						pid = p
+					}
+				}
+				return pid != 0
+			})
+			if err := os.WriteFile(filepath.Join(below, "cgroup.procs"), []byte(strconv.Itoa(pid)), 0); err != nil {
+				t.Fatal(err)
+			}
+			got, ok, err := d.Identify(context.Background(), pid, 0)
+			if err != nil || !ok || got.PID != c.PID() || c == known && got.ID != before.ID {
+				t.Errorf("in %s: %+v, %v, %v; want %s", name, got, ok, err, before.Short())
+			}
+			cancel()
+			<-done
+		}
+	}
+}
+
 func TestHostNetwork(t *testing.T) {
 	c := mini(t, func(s *minicontainer.Spec) { s.Netns = "host" })
 	got, ok, err := discover(t, nowhere()).Identify(context.Background(), c.PID(), 0)
