@@ -148,6 +148,11 @@ func TestReasonWords(t *testing.T) {
 	if len(l.Techniques("", all.Words(), "")) < 5 {
 		t.Error("reasons and techniques use different words")
 	}
+	for _, k := range []event.Kind{event.ProcessDrift, event.ProcessFileless, event.NetworkConnect, event.NetworkAccept, event.NetworkSocket} {
+		if len(l.Techniques(string(k), nil, "")) == 0 {
+			t.Errorf("a denied %s stands for no technique", k)
+		}
+	}
 }
 
 func TestManyRules(t *testing.T) {
