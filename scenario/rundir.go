@@ -11,13 +11,9 @@ import (
 
 const runPrefix = "gabion-demo-"
 
-// makeRunDir makes the directory of one run below parent (or the system's
-// directory for temporary files). Its name holds the process's number, so
-// that a later run can tell whether its owner still lives.
+// makeRunDir makes the directory of one run below parent. Its name holds the
+// process's number, so that a later run can tell whether its owner still lives.
 func makeRunDir(parent string) (string, error) {
-	if parent == "" {
-		parent = os.TempDir()
-	}
 	dir, err := os.MkdirTemp(parent, fmt.Sprintf("%s%d-", runPrefix, os.Getpid()))
 	if err != nil {
 		return "", fmt.Errorf("make directory of the run: %w", err)

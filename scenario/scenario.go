@@ -20,6 +20,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"slices"
 	"time"
 
@@ -59,9 +60,10 @@ type Options struct {
 	// Layers that the second attack meets in Protect: Guard, Firewall. Empty
 	// means both. Sections of a layer that is not named stay in Monitor.
 	Layers []string
-	// Dir is where images and containers are made, on a file system that can
-	// be an overlay's upper layer. Empty: a new directory below the system's
-	// directory for temporary files. What is made is removed at the end.
+	// Dir is where a directory with images and containers is made, on a file
+	// system that can be an overlay's upper layer. Empty: the system's
+	// directory for temporary files. It is removed at the end; those of runs
+	// that were killed are removed by the next run with the same Dir.
 	Dir string
 	// StateDir is where containers are written down for discovery; empty means
 	// minicontainer's own default.
@@ -141,6 +143,9 @@ func (o *Options) fill() error {
 		if l != Guard && l != Firewall {
 			return fmt.Errorf("%w %q: there are %q and %q", ErrLayer, l, Guard, Firewall)
 		}
+	}
+	if o.Dir == "" {
+		o.Dir = os.TempDir()
 	}
 	if o.Binary == "" {
 		o.Binary = "/proc/self/exe"

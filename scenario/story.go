@@ -79,12 +79,10 @@ func (s *story) build() (err error) {
 	if err := minicontainer.Clean(s.opts.StateDir); err != nil {
 		s.opts.Log.Warn("leftovers of an earlier run remain", "error", err)
 	}
-	if s.opts.Dir != "" {
-		if err := os.MkdirAll(s.opts.Dir, 0o755); err != nil {
-			return fmt.Errorf("make directory: %w", err)
-		}
-		cleanRuns(s.opts.Dir)
+	if err := os.MkdirAll(s.opts.Dir, 0o755); err != nil {
+		return fmt.Errorf("make directory: %w", err)
 	}
+	cleanRuns(s.opts.Dir)
 	if s.dir, err = makeRunDir(s.opts.Dir); err != nil {
 		return err
 	}
