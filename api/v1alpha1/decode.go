@@ -21,6 +21,7 @@ import (
 const (
 	MaxFileBytes     = 10_000_000 // a file, all its documents together
 	MaxDocumentBytes = 1 << 20    // one document: what a cluster would store
+	MaxDocuments     = 4096       // documents of one file
 	MaxDepth         = 24         // nesting of a document
 	MaxItems         = 4096       // entries of one list or map
 	MaxPathBytes     = 4096       // a path in a rule (PATH_MAX)
@@ -53,9 +54,15 @@ func Decode(file string, data []byte, checks ...Validator) ([]*Document, []*Erro
 			Hint: "split it into several files",
 		}}
 	}
+	chunks := split(data)
+	if len(chunks) > MaxDocuments {
+		return nil, []*Error{{
+			File: file, Reason: fmt.Sprintf("file has more than %d documents", MaxDocuments), Hint: "split it into several files",
+		}}
+	}
 	var docs []*Document
 	var errs []*Error
-	for _, c := range split(data) {
+	for _, c := range chunks {
 		d := &decoder{file: file, offset: c.line, fields: map[reflect.Type][]field{}}
 		doc := d.document(c.text)
 		if doc != nil {
@@ -100,12 +107,13 @@ type chunk struct {
 }
 
 // split cuts a file into documents at its "---" lines, which YAML reserves for
-// this in every context, so that a syntax error spoils one document only.
+// this in every context, so that a syntax error spoils one document only. It
+// stops soon after the limit of documents.
 func split(data []byte) []chunk {
 	data = bytes.TrimPrefix(data, []byte("\ufeff"))
 	var chunks []chunk
 	start, startLine, line := 0, 0, 0
-	for at := 0; at < len(data); line++ {
+	for at := 0; at < len(data) && len(chunks) <= MaxDocuments; line++ {
 		end := len(data)
 		if i := bytes.IndexByte(data[at:], '\n'); i >= 0 {
 			end = at + i + 1

@@ -82,6 +82,7 @@ func TestBounds(t *testing.T) {
 	}{
 		{"file", strings.Repeat("#\n", MaxFileBytes/2+1), "a.yaml: file has 10000002 bytes, more than the limit of 10000000 (split it into several files)"},
 		{"document", head + strings.Repeat("    - {path: /x}\n", MaxDocumentBytes/16), "a.yaml:1:1: document has 1114228 bytes, more than the limit of 1048576 (split it into several policies; what they allow adds up)"},
+		{"documents", strings.Repeat("---\n", MaxDocuments+1), "a.yaml: file has more than 4096 documents (split it into several files)"},
 		{"items", rules(MaxItems + 1), "a.yaml:8:5: spec.process.allow: has 4097 entries, more than the limit of 4096 (split the policy)"},
 		{"path", head + "    - {path: /" + strings.Repeat("x/", MaxPathBytes/2) + "}\n", "a.yaml:8:14: spec.process.allow[0].path: path has 4097 bytes, more than the limit of 4096"},
 		{"name in path", head + "    - {path: /" + strings.Repeat("x", 256) + "}\n", "a.yaml:8:14: spec.process.allow[0].path: a part of the path has 256 bytes; no file has a name over 255"},

@@ -62,8 +62,8 @@ unknown, given twice, of the wrong type or contradictory is refused with file, l
 anchors, aliases and tags are no part of the language. A fault takes down its own document only.
 
 `)
-	fmt.Fprintf(&b, "Limits: a file has at most %d bytes, a document %d, a list %d entries, a path %d bytes, nesting %d levels.\n\n",
-		v1alpha1.MaxFileBytes, v1alpha1.MaxDocumentBytes, v1alpha1.MaxItems, v1alpha1.MaxPathBytes, v1alpha1.MaxDepth)
+	fmt.Fprintf(&b, "Limits: a file has at most %d bytes and %d documents, a document %d bytes, a list %d entries, a path %d bytes, nesting %d levels.\n\n",
+		v1alpha1.MaxFileBytes, v1alpha1.MaxDocuments, v1alpha1.MaxDocumentBytes, v1alpha1.MaxItems, v1alpha1.MaxPathBytes, v1alpha1.MaxDepth)
 	var queue []string
 	queue = append(queue, v1alpha1.Kinds()...)
 	done := map[string]bool{}
