@@ -1263,7 +1263,7 @@ static __always_inline int floor_packet(struct __sk_buff *skb, __u8 dir)
 
 	/* Answers to a datagram, and the last packets of a connection, are no
 	 * attempts. */
-	if (effect && (tcp ? !p.fin && !p.rst && !(f && f->fins) : h.dir == dir)) {
+	if (effect && (tcp ? !(f && (p.fin || p.rst || f->fins)) : h.dir == dir)) {
 		struct bpf_sock *sk = skb->sk;
 
 		if (effect == EFFECT_BLOCKED || dir == DIR_INGRESS || !sk || !bpf_sk_storage_get(&net_judged, sk, 0, 0)) {

@@ -31,6 +31,13 @@ func TestMain(m *testing.M) {
 		runHelper(os.Stdin, os.Stdout)
 		return
 	}
+	if raw := os.Getenv(agentEnv); raw != "" {
+		if err := runAgent(raw); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	goleak.VerifyTestMain(m)
 }
 
