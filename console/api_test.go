@@ -275,6 +275,27 @@ func TestStreamEndsWithTheSession(t *testing.T) {
 	}
 }
 
+// A stream on which nothing happens for longer than any bound of a request is
+// still there, over both kinds of listener.
+func TestStreamOutlivesSilence(t *testing.T) {
+	const bound = 150 * time.Millisecond
+	s, w := consoletest.Start(t, console.Hurried(console.Config{Heartbeat: 4 * bound}, bound), time.Now)
+	b := browser(t, s)
+	b.signInLink(s.SignInLink())
+	for name, c := range map[string]*client{"HTTP/2 over TLS": b, "HTTP/1.1 over the socket": local(t, s.Socket())} {
+		next, stop := c.stream("/api/v1/events/stream?kind=process")
+		next()
+		time.Sleep(3 * bound) // the silence is what is tested
+		if _, err := w.Store.Append(t.Context(), []event.Event{drift(name, 1)}); err != nil {
+			t.Fatal(err)
+		}
+		if m, ok := next(); !ok || !strings.Contains(m.data, name) {
+			t.Errorf("%s: after silence comes %+v, %v", name, m, ok)
+		}
+		stop()
+	}
+}
+
 func TestStreamsAreBounded(t *testing.T) {
 	c, _ := adminOf(t, console.Config{})
 	for range 64 {

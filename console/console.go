@@ -41,6 +41,10 @@ type Config struct {
 	// Heartbeat is the pause between signs of life on event streams, after
 	// which the session is looked at again, too. Default: 15 seconds.
 	Heartbeat time.Duration
+
+	// read and write bound a request, stream one piece of a stream; tests make
+	// them short.
+	read, write, stream time.Duration
 }
 
 // FollowFunc calls fn with every event after afterSeq that q selects, in order
@@ -96,6 +100,9 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	setDefault(&cfg.Absolute, 12*time.Hour)
 	setDefault(&cfg.Link, 15*time.Minute)
 	setDefault(&cfg.Heartbeat, 15*time.Second)
+	setDefault(&cfg.read, 30*time.Second)
+	setDefault(&cfg.write, 60*time.Second)
+	setDefault(&cfg.stream, 10*time.Second)
 	if deps.Platform == nil || deps.Store == nil || deps.Follow == nil || deps.Record == nil || deps.Log == nil || deps.Now == nil || deps.Rand == nil {
 		return nil, errors.New("make console: every field of Deps is needed")
 	}
@@ -234,8 +241,8 @@ func (s *Server) Run(ctx context.Context) error {
 			BaseContext:       func(net.Listener) context.Context { return ctx },
 			ConnContext:       conn,
 			ReadHeaderTimeout: 10 * time.Second,
-			ReadTimeout:       30 * time.Second,
-			WriteTimeout:      60 * time.Second, // streams and exports extend it
+			ReadTimeout:       s.cfg.read,
+			WriteTimeout:      s.cfg.write, // streams and exports are freed from it
 			IdleTimeout:       2 * time.Minute,
 			MaxHeaderBytes:    32 << 10,
 			ErrorLog:          slog.NewLogLogger(s.deps.Log.Handler(), slog.LevelDebug),

@@ -1,4 +1,12 @@
 package console
 
+import "time"
+
 // Permissions opens the table of routes and roles to the tests.
 func Permissions() []permission { return permissions() }
+
+// Hurried is cfg with the bounds of requests and pieces of streams at d.
+func Hurried(cfg Config, d time.Duration) Config {
+	cfg.read, cfg.write, cfg.stream = d, d, d
+	return cfg
+}

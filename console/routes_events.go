@@ -1,6 +1,7 @@
 package console
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -187,11 +188,12 @@ func streamResponse(contentType string) map[string]*huma.Response {
 func (s *Server) export(hc huma.Context, q store.Query, limit int) {
 	r, w := humago.Unwrap(hc)
 	ctx := r.Context()
-	control := http.NewResponseController(w)
+	out := newStreamWriter(w, s.cfg.stream)
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	w.Header().Set("Content-Disposition", `attachment; filename="gabion-events.ndjson"`)
 	w.Header().Set("Trailer", "Gabion-Export")
-	enc := json.NewEncoder(w)
+	var page bytes.Buffer
+	enc := json.NewEncoder(&page)
 	state := "complete"
 	for limit > 0 {
 		q.Limit = min(limit, store.MaxPage)
@@ -201,13 +203,14 @@ func (s *Server) export(hc huma.Context, q store.Query, limit int) {
 			state = "failed"
 			break
 		}
-		if err := control.SetWriteDeadline(time.Now().Add(30 * time.Second)); err != nil {
-			s.deps.Log.Debug("cannot extend the write deadline", "cause", err)
-		}
+		page.Reset()
 		for _, e := range p.Events {
 			if err := enc.Encode(e); err != nil {
-				return // the client is gone
+				s.deps.Log.Error("cannot encode an event", "id", e.ID, "cause", err)
 			}
+		}
+		if err := out.write("%s", page.Bytes()); err != nil {
+			return // the client is gone
 		}
 		limit -= len(p.Events)
 		if q.Cursor = p.Next; q.Cursor == "" || len(p.Events) == 0 {
@@ -227,7 +230,7 @@ func (s *Server) stream(hc huma.Context, after uint64, q store.Query) {
 	r, w := humago.Unwrap(hc)
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
-	out := &streamWriter{w: w, control: http.NewResponseController(w), timeout: 10 * time.Second}
+	out := newStreamWriter(w, s.cfg.stream)
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("X-Accel-Buffering", "no")
 	if err := out.write("event: ready\nid: %d\ndata: {\"after\":%d}\n\n", after, after); err != nil {
@@ -281,6 +284,11 @@ type streamWriter struct {
 	timeout time.Duration
 }
 
+// newStreamWriter bounds each piece that is written, not the whole.
+func newStreamWriter(w http.ResponseWriter, timeout time.Duration) *streamWriter {
+	return &streamWriter{w: w, control: http.NewResponseController(w), timeout: timeout}
+}
+
 func (o *streamWriter) write(format string, args ...any) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -291,5 +299,9 @@ func (o *streamWriter) write(format string, args ...any) error {
 	if _, err := fmt.Fprintf(o.w, format, args...); err != nil {
 		return err
 	}
-	return o.control.Flush()
+	if err := o.control.Flush(); err != nil {
+		return err
+	}
+	// In silence there is nothing to be late with; HTTP/2 would reset the stream.
+	return o.control.SetWriteDeadline(time.Time{})
 }
