@@ -47,6 +47,7 @@ enum {
 	C_NO_FLOOR = 1 << 16,	   /* no packet program: sockets that only it would judge are refused */
 	C_NET_SLOT = 1 << 17,	   /* which of the container's two network tables is in force */
 	C_EXEC_PATHS = 1 << 7,	   /* process: verdicts depend on the path, so an unreadable one is denied */
+	C_VERIFY = 1 << 8,	   /* process: the agent can compare a file with the image while its program is held */
 	C_SNAPSHOT = 1 << 6,	   /* process: the root is no overlay; the image's files are those listed in files */
 };
 

@@ -89,7 +89,7 @@ struct exec_detail {
 };
 
 /* Records of both rings begin with their type. */
-enum { REC_CAUSE = 1, REC_START = 2, REC_SEEN = 3 };
+enum { REC_CAUSE = 1, REC_START = 2, REC_SEEN = 3, REC_VERIFY = 4 };
 
 struct cause_record {
 	__u32 type;
@@ -103,7 +103,7 @@ struct start_record {
 	__u64 cgroup;
 	__u64 time;
 	__u32 held;
-	__u32 pad;
+	__u32 cid;
 };
 
 struct seen_record {
@@ -123,7 +123,7 @@ struct held {
 	__u64 cgroup;
 	__u64 time;
 	__u32 released;
-	__u32 pad;
+	__u32 cid; /* not 0: held to compare its file with the image */
 };
 
 struct name_info {
@@ -600,6 +600,29 @@ static __noinline __u32 drift(struct container *c, struct inode *inode, __u32 de
 	return *verdict == F_CHANGED ? R_CHANGED : R_DRIFT;
 }
 
+/* Stops a program whose file changed since it was compared with the image, for
+ * the agent to compare it anew. Returns 0 when nobody is there to do it. */
+static __noinline int hold_to_verify(struct settings *s, __u32 cid)
+{
+	struct start_record rec = {.type = REC_VERIFY, .held = 1, .cid = cid};
+	struct held fresh = {.cid = cid};
+	__u32 tgid = bpf_get_current_pid_tgid() >> 32;
+	__u64 now = bpf_ktime_get_ns();
+
+	if (now - s->heartbeat >= HOLD_ALIVE)
+		return 0;
+	rec.pid = tgid;
+	rec.time = fresh.time = now;
+	rec.cgroup = fresh.cgroup = bpf_get_current_cgroup_id();
+	if (bpf_map_update_elem(&held, &tgid, &fresh, BPF_ANY))
+		return 0;
+	if (bpf_ringbuf_output(&denials, &rec, sizeof(rec), BPF_RB_FORCE_WAKEUP) || bpf_send_signal(SIGSTOP)) {
+		bpf_map_delete_elem(&held, &tgid);
+		return 0;
+	}
+	return 1;
+}
+
 static __noinline void report_cause(struct scratch *sc, struct count_key *key)
 {
 	struct cause_record rec = {.type = REC_CAUSE};
@@ -784,6 +807,8 @@ static __noinline int judge(struct task_struct *task, struct linux_binprm *bprm,
 		reasons |= R_NOT_LISTED;
 	}
 	if (!reasons)
+		return 0;
+	if (c->flags & C_VERIFY && reasons == (R_CHANGED | R_UNKNOWN) && hold_to_verify(s, cid))
 		return 0;
 	key.rule = rule;
 	key.reasons = reasons;

@@ -28,6 +28,8 @@ func TestMain(m *testing.M) {
 		os.Exit(testMain(m))
 	case "memfd":
 		os.Exit(memfdChild())
+	case "spawn":
+		os.Exit(spawnChild())
 	case "agent":
 		os.Exit(agentChild())
 	}

@@ -20,9 +20,10 @@
 // Two backends work together today; a third joins where kernels let it.
 //
 //	B  raw_tp+kill  a forbidden program is killed after the kernel loaded it and
-//	                before its first instruction
-//	C  fanotify     the start of a file on the container's root is held until the
-//	                file was compared with the image; scripts are refused
+//	                before its first instruction; one whose file the container
+//	                wrote is stopped there until it was compared with the image
+//	C  fanotify     the opening of a file to be started is held until the file was
+//	                compared with the image; refuses scripts, which B does not see
 //	A  LSM          (not on kernels that refuse it; Probe tells) execve fails with EPERM
 //
 // Which one stops what, in Protect:
@@ -32,8 +33,8 @@
 //	program of a denied class, through busybox, a hard
 //	link, a symbolic link, a bind mount or a renamed
 //	directory                                           yes  -    yes
-//	file written to the container, then run             yes* yes  yes
-//	file of the image changed in place, then run        yes* yes  yes
+//	file written to the container, then run             yes* -    yes
+//	file of the image changed in place, then run        yes* -    yes
 //	memfd, deleted file                                 yes  -    yes
 //	file on a volume, tmpfs or /dev/shm                 yes  -    yes
 //	"#!" script written to the container's root         -    yes  yes
@@ -42,8 +43,9 @@
 //	ld.so ./file, library written then preloaded        -**  -    yes
 //	code made in memory by a permitted program          -    -    partly
 //
-// (*) without C, every file that the container wrote counts as changed, also
-// one whose mode alone was changed. (**) B stops the loader itself when a list
+// (*) while no agent runs, a file that the container wrote and that was not
+// compared in its present state counts as changed, also when its mode alone
+// was changed. (**) B stops the loader itself when a list
 // does not name it. Busybox may run some applets inside its shell without
 // starting a program; nobody sees those start.
 //

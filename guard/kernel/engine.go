@@ -32,11 +32,11 @@ type Config struct {
 	// until Release, NotAContainer or HoldBound (default 2 s).
 	Hold      bool
 	HoldBound time.Duration
-	// NoFanotify leaves out backend C: files that a container wrote are then
-	// never compared with the image, and count as changed.
+	// NoFanotify leaves out backend C: scripts are then not compared with the
+	// image.
 	NoFanotify bool
-	// FanotifyBound is how long one comparison may take before its program
-	// start is let go on to the kernel programs' verdict; default 5 s.
+	// FanotifyBound is how long one comparison may take before backend C gives
+	// up, so that no program waits for a responder that hangs; default 5 s.
 	FanotifyBound time.Duration
 	Node          string
 }
@@ -70,6 +70,7 @@ type Engine struct {
 	fan    *fanotify // nil without backend C
 	fanErr error     // why not
 	rings  rings
+	verify chan startRecord // programs held to compare their files with the image
 }
 
 // managed is a container that Apply was called for. It is replaced, never
@@ -116,6 +117,7 @@ func Open(cfg Config, deps Deps) (*Engine, error) {
 	e := &Engine{
 		cfg: cfg, log: deps.Log, sink: deps.Sink, now: deps.Now,
 		byID: map[string]*managed{}, byCID: map[uint32]*managed{},
+		verify: make(chan startRecord, 1024),
 	}
 	if err := e.open(); err != nil {
 		return nil, fmt.Errorf("open kernel engine: %w", err)
@@ -159,7 +161,7 @@ func (e *Engine) open() (err error) {
 	}
 	if !e.cfg.NoFanotify {
 		if e.fan, e.fanErr = openFanotify(e); e.fanErr != nil {
-			e.log.Warn("fanotify does not work here; files that containers write count as changed", "err", e.fanErr)
+			e.log.Warn("fanotify does not work here; scripts are not compared with the image", "err", e.fanErr)
 		}
 	} else {
 		e.fanErr = errors.New("switched off")
@@ -187,16 +189,16 @@ func (e *Engine) Run(ctx context.Context) error {
 	if e.fan != nil {
 		g.Go(func() error { return e.fan.run(ctx) })
 	}
+	for range verifiers {
+		g.Go(func() error { return e.verifyHeld(ctx) })
+	}
 	g.Go(func() error {
 		<-ctx.Done()
 		return e.rings.close()
 	})
 	err := g.Wait()
 	// Nobody answers for held programs any more.
-	if e.cfg.Hold {
-		err = errors.Join(err, e.l.maps.set(func(s *settings) { s.Hold = 0 }))
-	}
-	err = errors.Join(err, releaseAll(e.l.maps.held))
+	err = errors.Join(err, e.l.maps.set(func(s *settings) { s.Hold, s.Heartbeat = 0, 0 }), e.settleHeld())
 	return errors.Join(err, e.Flush())
 }
 
@@ -290,7 +292,7 @@ func (e *Engine) applyLocked(ctx context.Context, c workload.Container, plan *po
 	}
 	if e.fan != nil && m.layers != nil {
 		if err := e.fan.mark(c.PID); err != nil {
-			degraded = append(degraded, fmt.Sprintf("fanotify cannot watch this container (%v): files it writes count as changed", err))
+			degraded = append(degraded, fmt.Sprintf("fanotify cannot watch this container (%v): scripts are not compared with the image", err))
 		}
 	}
 	if err := e.install(m, before); err != nil {
@@ -332,8 +334,11 @@ func (e *Engine) prepareDrift(m *managed, r *rootfs, proc *policy.ProcessPlan) (
 			return degraded
 		}
 		m.layers = &l
+		if wanted {
+			m.entry.Flags |= FlagVerify
+		}
 		if e.fan == nil && wanted {
-			degraded = append(degraded, fmt.Sprintf("no fanotify (%v): files that the container wrote count as changed, and scripts are not checked", e.fanErr))
+			degraded = append(degraded, fmt.Sprintf("no fanotify (%v): scripts are not compared with the image", e.fanErr))
 		}
 		return degraded
 	}

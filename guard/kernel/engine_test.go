@@ -155,20 +155,15 @@ func TestDrift(t *testing.T) {
 					t.Errorf("%s: no denial for %v of kind %v: %+v", what, want, kind, all)
 				}
 			}
-			unverified := policy.ReasonChanged | policy.ReasonUnknown
-			pick := func(r policy.Reason) policy.Reason {
-				if noFan {
-					return unverified
-				}
-				return r
-			}
 			drop("/tmp/evil")
-			check("dropped file", "/tmp/evil", "evil", pick(policy.ReasonDrift), event.ProcessDrift, false)
+			check("dropped file", "/tmp/evil", "evil", policy.ReasonDrift, event.ProcessDrift, false)
 			check("image file", "/usr/bin/app", "app", 0, "", true)
 			drop("/usr/bin/curl")
-			check("changed in place", "/usr/bin/curl", "evil", pick(policy.ReasonChanged), event.ProcessDrift, false)
-			if !noFan {
-				check("mode changed only", "chmod 700 /usr/bin/tool; /usr/bin/tool; chmod 755 /usr/bin/tool; /usr/bin/tool", "tool\ntool", 0, "", true)
+			check("changed in place", "/usr/bin/curl", "evil", policy.ReasonChanged, event.ProcessDrift, false)
+			{
+				check("mode changed only", "/usr/bin/tool; /usr/bin/tool; chmod 700 /usr/bin/tool; /usr/bin/tool; chmod 755 /usr/bin/tool; /usr/bin/tool", "tool\ntool\ntool\ntool", 0, "", true)
+				b.sh("/usr/local/bin/again; /usr/local/bin/again; cp /tmp/evil /usr/local/bin/new; cat /usr/local/bin/new > /usr/local/bin/again")
+				check("changed after it ran", "/usr/local/bin/again", "evil", policy.ReasonChanged, event.ProcessDrift, false)
 			}
 			drop("/dev/shm/evil")
 			check("shared memory", "/dev/shm/evil", "evil", policy.ReasonDrift, event.ProcessDrift, false)
@@ -184,7 +179,7 @@ func TestDrift(t *testing.T) {
 					t.Errorf("no denial by fanotify: %+v", e.sink.all())
 				}
 			}
-			check("renamed", "mv /tmp/evil /usr/bin/app2; /usr/bin/app2", "evil", pick(policy.ReasonDrift), event.ProcessDrift, false)
+			check("renamed", "mv /tmp/evil /usr/bin/app2; /usr/bin/app2", "evil", policy.ReasonDrift, event.ProcessDrift, false)
 		})
 	}
 }
@@ -505,6 +500,11 @@ func TestUpgrade(t *testing.T) {
 	last.denied(t, 1, anyDenial)
 }
 
+func stopped(pid int) bool {
+	stat, err := os.ReadFile("/proc/" + itoa(pid) + "/stat")
+	return err == nil && strings.Contains(string(stat), ") T ")
+}
+
 // A fresh container is stopped before its first instruction, judged, and only
 // then let go or killed.
 func TestHold(t *testing.T) {
@@ -519,9 +519,8 @@ func TestHold(t *testing.T) {
 				t.Errorf("start not held: %+v", s)
 			}
 			c := workload.Container{ID: b.id, PID: s.PID, CgroupID: s.CgroupID}
-			if stat, err := os.ReadFile("/proc/" + itoa(s.PID) + "/stat"); err != nil || !strings.Contains(string(stat), ") T ") {
-				t.Errorf("process is not stopped: %q %v", stat, err)
-			}
+			// It is told of on its way to the stop, before it runs.
+			eventually(t, "stopped", func() bool { return stopped(s.PID) })
 			if _, err := e.Apply(context.Background(), c, plan); err != nil {
 				t.Errorf("apply: %v", err)
 			}
@@ -580,10 +579,7 @@ func TestHeldByKilledAgent(t *testing.T) {
 	pinDir := pins(t)
 	agent := startAgent(t, pinDir, "GABIONTEST_HOLD=1")
 	b := newBox(t, image, "/usr/bin/tool").run()
-	eventually(t, "a stopped process", func() bool {
-		stat, err := os.ReadFile("/proc/" + itoa(b.c.PID) + "/stat")
-		return err == nil && strings.Contains(string(stat), ") T ")
-	})
+	eventually(t, "a stopped process", func() bool { return stopped(b.c.PID) })
 	if err := agent.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}

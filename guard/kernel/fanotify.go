@@ -27,9 +27,9 @@ import (
 // the kernel programs do not see; all else goes on to their verdict.
 //
 // It never opens a file through the watched file system and never starts a
-// program, so it cannot wait for itself. A comparison that takes too long is
-// let go; a responder that hangs as a whole gives up its descriptor, which
-// lets every waiting program go on to the kernel programs' verdict.
+// program, so it cannot wait for itself. When a comparison hangs it gives up
+// its descriptor, which lets every waiting program go on to the kernel
+// programs' verdict.
 type fanotify struct {
 	e    *Engine
 	file *os.File
@@ -195,7 +195,7 @@ func (f *fanotify) watchdog(ctx context.Context) error {
 		if stuck == 0 {
 			continue
 		}
-		f.e.log.Error("comparing files with the image hangs: fanotify is given up, scripts are not checked any more and files that containers write count as changed",
+		f.e.log.Error("comparing files with the image hangs: fanotify is given up, scripts are not compared any more",
 			"waiting", stuck, "since", oldest)
 		return f.close()
 	}
@@ -204,7 +204,10 @@ func (f *fanotify) watchdog(ctx context.Context) error {
 // answer decides about one event and lets its program go on or not.
 func (f *fanotify) answer(ev fanEvent) {
 	file := os.NewFile(uintptr(ev.fd), "event")
-	allow := f.decide(ev, file)
+	allow, ignore := f.decide(ev, file)
+	if ignore {
+		f.ignore(file)
+	}
 	resp := unix.FanotifyResponse{Fd: ev.fd, Response: unix.FAN_ALLOW}
 	if !allow {
 		resp.Response = unix.FAN_DENY
@@ -222,13 +225,31 @@ func (f *fanotify) answer(ev fanEvent) {
 	file.Close()
 }
 
-// decide compares the file of an event with the image. Every start asks anew:
-// a mark by which the kernel would skip known files survives a chmod, after
-// which the kernel programs would miss the verdict on the file's new state.
-func (f *fanotify) decide(ev fanEvent, file *os.File) bool {
+// ignore lets later starts of a file of the image pass until it is written to.
+// A chmod makes a copy without the kernel asking again; the kernel programs
+// then miss a verdict on the copy and hold the program to have it compared.
+func (f *fanotify) ignore(file *os.File) {
+	const flags = unix.FAN_MARK_ADD | unix.FAN_MARK_IGNORED_MASK
+	err := f.control(func(fd int) error {
+		// An evictable mark does not keep the inode in memory (Linux 5.19).
+		err := unix.FanotifyMark(fd, flags|unix.FAN_MARK_EVICTABLE, unix.FAN_OPEN_EXEC_PERM, int(file.Fd()), "")
+		if errors.Is(err, unix.EINVAL) {
+			err = unix.FanotifyMark(fd, flags, unix.FAN_OPEN_EXEC_PERM, int(file.Fd()), "")
+		}
+		return err
+	})
+	if err != nil && !errors.Is(err, fs.ErrClosed) {
+		f.e.log.Debug("let known file pass", "err", err)
+	}
+}
+
+// decide compares the file of an event with the image. ignore is true for the
+// image's own programs; scripts are looked at every time, because the kernel
+// programs do not see them.
+func (f *fanotify) decide(ev fanEvent, file *os.File) (allow, ignore bool) {
 	m := f.container(int(ev.pid))
 	if m == nil || m.layers == nil {
-		return true
+		return true, false
 	}
 	full := fdPath(file)
 	if m.prefix != "" {
@@ -242,18 +263,19 @@ func (f *fanotify) decide(ev fanEvent, file *os.File) bool {
 	if own && err == nil {
 		f.e.remember(key, verdict)
 	}
-	drifted := driftReason(verdict)
-	if drifted == 0 {
-		return true
-	}
 	var magic [2]byte
-	if n, err := file.ReadAt(magic[:], 0); err != nil || n < 2 || string(magic[:]) != "#!" {
-		return true
+	n, rerr := file.ReadAt(magic[:], 0)
+	if rerr == nil && n == 2 && string(magic[:]) != "#!" {
+		return true, !own && err == nil
+	}
+	drifted := driftReason(verdict)
+	if drifted == 0 || rerr != nil {
+		return true, false
 	}
 	// A script: the kernel programs see its interpreter only.
 	proc := m.process()
 	if proc == nil || !proc.DenyDrift || m.entry.ExecMode < modeMonitor || exempt(proc.DriftAllow, full) || f.off() {
-		return true
+		return true, false
 	}
 	p := running{full: full, process: event.Process{PID: int(ev.pid), Exe: full}}
 	p.place = place{dev: m.top.dev, path: full}
@@ -264,10 +286,10 @@ func (f *fanotify) decide(ev fanEvent, file *os.File) bool {
 	}
 	if m.entry.ExecMode == modeProtect {
 		f.e.countAgent(m, effectBlocked, drifted, proc.DriftRule, p, scriptDetail)
-		return false
+		return false, false
 	}
 	f.e.countAgent(m, effectWouldBlock, drifted, proc.DriftRule, p, scriptDetail)
-	return true
+	return true, false
 }
 
 func (f *fanotify) off() bool {

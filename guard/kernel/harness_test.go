@@ -247,6 +247,7 @@ func makeImage(t testing.TB, dir string) {
 	write("usr/bin/app", tinyELF("app\n"))
 	write("usr/bin/curl", tinyELF("curl\n"))
 	write("usr/bin/tool", tinyELF("tool\n"))
+	write("usr/local/bin/again", tinyELF("again\n"))
 	write("opt/tools/one", tinyELF("one\n"))
 	write("usr/bin/script", []byte("#!/bin/sh\necho script\n"))
 	if err := os.Symlink("/usr/bin/curl", filepath.Join(dir, "usr/local/bin/fetch")); err != nil {

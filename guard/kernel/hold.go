@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -94,6 +95,10 @@ func (e *Engine) expireHeld() {
 		if h.Released != 0 || now-h.Time < uint64(e.cfg.HoldBound) {
 			return
 		}
+		if h.CID != 0 {
+			e.judgeVerified(startRecord{PID: pid, CID: h.CID})
+			return
+		}
 		e.log.Error("a container's first program was held too long and goes on without a policy of its own",
 			"pid", pid, "cgroup", h.Cgroup, "held", time.Duration(now-h.Time))
 		if err := e.Release(int(pid)); err != nil {
@@ -123,19 +128,83 @@ func (e *Engine) judgeHeld(m *managed, r *rootfs) {
 			e.log.Warn("look at held program", "container", m.c.ID, "pid", pid, "err", err)
 			continue
 		}
-		reasons, rule := evaluate(e.h, m.set, m.entry, p.subject)
-		if reasons == 0 {
-			continue
+		e.pass(m, p)
+	}
+}
+
+// pass judges a stopped program, and kills it when it is forbidden.
+func (e *Engine) pass(m *managed, p running) {
+	reasons, rule := evaluate(e.h, m.set, m.entry, p.subject)
+	if reasons == 0 {
+		return
+	}
+	effect := uint8(effectWouldBlock)
+	if m.entry.ExecMode == modeProtect {
+		effect = effectBlocked
+		if err := unix.Kill(p.process.PID, unix.SIGKILL); err != nil {
+			effect = effectNotBlocked
 		}
-		effect := uint8(effectWouldBlock)
-		if m.entry.ExecMode == modeProtect {
-			effect = effectBlocked
-			if err := unix.Kill(pid, unix.SIGKILL); err != nil {
-				effect = effectNotBlocked
+	}
+	e.countAgent(m, effect, reasons, rule, p, 0)
+}
+
+// verifiers compare held programs with the image side by side.
+const verifiers = 2
+
+func (e *Engine) verifyHeld(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case s := <-e.verify:
+			e.judgeVerified(s)
+		}
+	}
+}
+
+// judgeVerified compares the file of a held program with the image, which the
+// kernel programs found changed since it was last compared (a chmod is enough),
+// and lets the program go on or not. What cannot be compared counts as changed.
+func (e *Engine) judgeVerified(s startRecord) {
+	pid := int(s.PID)
+	m := e.findCID(s.CID)
+	err := ErrUnknownContainer
+	if m != nil {
+		var r *rootfs
+		if r, err = openRoot(pid); err == nil {
+			var p running
+			if p, err = e.inspect(m, r, pid); err == nil {
+				e.pass(m, p)
+			}
+			r.Close()
+		}
+	}
+	if err != nil {
+		// A killed process ends here as well, and needs no second kill.
+		e.log.Warn("compare a held program with the image; it is ended", "pid", pid, "err", err)
+		if m == nil || m.entry.ExecMode == modeProtect {
+			_ = unix.Kill(pid, unix.SIGKILL)
+		}
+	}
+	if err := e.Release(pid); err != nil {
+		e.log.Error("release held program", "pid", pid, "err", err)
+	}
+}
+
+// settleHeld leaves nothing stopped behind when the engine stops: what waits
+// for its container goes on, what waits for a comparison is judged.
+func (e *Engine) settleHeld() error {
+	return e.eachHeld(func(pid uint32, h heldValue) {
+		switch {
+		case h.Released != 0:
+		case h.CID != 0:
+			e.judgeVerified(startRecord{PID: pid, CID: h.CID})
+		default:
+			if err := e.Release(int(pid)); err != nil {
+				e.log.Error("release held program", "pid", pid, "err", err)
 			}
 		}
-		e.countAgent(m, effect, reasons, rule, p, 0)
-	}
+	})
 }
 
 // running is a program that runs, seen through /proc.

@@ -23,10 +23,11 @@ const (
 	FlagObserve       = 1 << 5
 	FlagSnapshot      = 1 << 6
 	FlagExecPaths     = 1 << 7
+	FlagVerify        = 1 << 8
 )
 
 // flagsExec are the flags that Apply of this package owns.
-const flagsExec = FlagDenyDrift | FlagExecListed | FlagObserve | FlagSnapshot | FlagExecPaths
+const flagsExec = FlagDenyDrift | FlagExecListed | FlagObserve | FlagSnapshot | FlagExecPaths | FlagVerify
 
 // Container mirrors struct container: how one container is set up. guard/kernel
 // owns the exec fields, guard/firewall the network ones; both change an entry
@@ -190,9 +191,10 @@ const detailFixed = 8 + 4*4 + 2*2 + 4 + 64 + 64 + argsBuf
 
 // Types of ring records.
 const (
-	recCause = 1
-	recStart = 2
-	recSeen  = 3
+	recCause  = 1
+	recStart  = 2
+	recSeen   = 3
+	recVerify = 4
 )
 
 // startRecord mirrors struct start_record.
@@ -202,7 +204,7 @@ type startRecord struct {
 	Cgroup uint64
 	Time   uint64
 	Held   uint32
-	_      uint32
+	CID    uint32
 }
 
 // heldValue mirrors struct held.
@@ -210,7 +212,7 @@ type heldValue struct {
 	Cgroup   uint64
 	Time     uint64
 	Released uint32
-	_        uint32
+	CID      uint32 // not 0: held to compare its file with the image
 }
 
 // cidNone marks a cgroup as no container's.

@@ -333,6 +333,13 @@ func (e *Engine) readDenials(ctx context.Context) error {
 			if s, ok := parseStart(raw); ok {
 				e.started(s)
 			}
+		case recVerify:
+			if s, ok := parseStart(raw); ok {
+				select {
+				case e.verify <- s:
+				case <-ctx.Done():
+				}
+			}
 		}
 	})
 }
@@ -365,7 +372,7 @@ func parseStart(raw []byte) (startRecord, bool) {
 		return s, false
 	}
 	_, err := binary.Decode(raw, binary.LittleEndian, &s)
-	return s, err == nil && s.Type == recStart
+	return s, err == nil && (s.Type == recStart || s.Type == recVerify)
 }
 
 // parseSeen reads a record of first-seen behaviour; its path may be cut short.
