@@ -76,7 +76,7 @@ func (f *Firewall) apply(ctx context.Context, c workload.Container, plan *policy
 		return guard.Coverage{Section: "network", Mechanism: "none"}, fmt.Errorf("apply network section to container %s: %w", c.Short(), err)
 	}
 	f.managed[c.ID] = m
-	f.remember(cid, c.ID)
+	f.remember(m)
 	return f.coverage(m, empty), nil
 }
 
@@ -96,7 +96,7 @@ func (f *Firewall) refresh(ctx context.Context, peers policy.Peers) error {
 			errs = append(errs, ctx.Err())
 			break
 		}
-		if !named(m.plan) {
+		if !byName(m.plan) {
 			continue
 		}
 		if _, err := f.put(m, peers, &old); err != nil {
@@ -106,8 +106,8 @@ func (f *Firewall) refresh(ctx context.Context, peers policy.Peers) error {
 	return errors.Join(append(errs, f.settle(old))...)
 }
 
-// named reports whether a plan has peers whose addresses come and go.
-func named(p *policy.Plan) bool {
+// byName reports whether a plan has peers whose addresses come and go.
+func byName(p *policy.Plan) bool {
 	if p == nil || p.Network == nil {
 		return false
 	}
@@ -198,6 +198,14 @@ func modeNumber(m v1alpha1.Mode) uint8 {
 
 func (f *Firewall) coverage(m *managed, empty []int) guard.Coverage {
 	cov := guard.Coverage{Section: "network"}
+	if m.plan == nil || m.plan.Network == nil {
+		cov.Mechanism = "cgroup/connect"
+		cov.Guarantee = "Connections are observed; no policy judges them."
+		if m.floor != nil {
+			cov.Mechanism += " + " + m.floor.mechanism
+		}
+		return cov
+	}
 	if m.floor != nil {
 		cov.Mechanism = "cgroup/connect + " + m.floor.mechanism
 		cov.Guarantee = "Forbidden connections and datagrams fail at once with EPERM; what other sockets, processes or peers send past that is dropped on the container's interfaces, established connections included."
@@ -209,11 +217,9 @@ func (f *Firewall) coverage(m *managed, empty []int) guard.Coverage {
 		cov.Guarantee = "Forbidden TCP connections and UDP datagrams fail at once with EPERM; sockets of other kinds are refused where egress is listed."
 		cov.Degraded = m.noFloor + ": ingress is not judged, and connections that were open before the plan go on"
 	}
-	if m.plan != nil {
-		for _, r := range empty {
-			if r > 0 && r < len(m.plan.Rules) {
-				cov.Unmatched = append(cov.Unmatched, m.plan.Rules[r].Field)
-			}
+	for _, r := range empty {
+		if r > 0 && r < len(m.plan.Rules) {
+			cov.Unmatched = append(cov.Unmatched, m.plan.Rules[r].Field)
 		}
 	}
 	return cov

@@ -90,7 +90,7 @@ type Firewall struct {
 	reader    *ringbuf.Reader
 	causes    map[netCountKey]*cause
 	lost      map[uint32]uint64
-	ids       map[uint32]string // cid -> container ID
+	ids       map[uint32]named // by cid
 }
 
 type programs struct {
@@ -134,7 +134,7 @@ func Open(cfg Config, deps Deps) (*Firewall, error) {
 		dir:   filepath.Join(cfg.PinDir, "firewall"),
 		hooks: map[string]link.Link{}, managed: map[string]*managed{}, tables: map[uint32]tableState{},
 		lists: map[uint64]int{}, floors: map[uint32]*floorState{},
-		causes: map[netCountKey]*cause{}, lost: map[uint32]uint64{}, ids: map[uint32]string{},
+		causes: map[netCountKey]*cause{}, lost: map[uint32]uint64{}, ids: map[uint32]named{},
 	}
 	if f.log == nil {
 		f.log = slog.New(slog.DiscardHandler)

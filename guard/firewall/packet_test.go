@@ -12,6 +12,7 @@ import (
 
 	"github.com/gabion-dev/gabion/api/v1alpha1"
 	"github.com/gabion-dev/gabion/policy"
+	"github.com/gabion-dev/gabion/workload"
 )
 
 // These tests hand packets to the floor's programs themselves (BPF_PROG_RUN),
@@ -257,7 +258,7 @@ func TestPackets(t *testing.T) {
 	}
 	syn[41]++ // another sequence number: another attempt with the same ports
 	b.run(t, false, syn)
-	b.fw.remember(1, "one")
+	b.fw.remember(&managed{cid: 1, c: workload.Container{ID: "one"}})
 	b.fw.Flush()
 	for _, d := range b.sink.all("one") {
 		if d.Protocol == 6 && d.PeerPort == 81 && d.Count != 2 {

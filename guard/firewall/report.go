@@ -102,12 +102,12 @@ func (f *Firewall) handle(raw []byte) bool {
 	case recSeen:
 		f.reporting.Lock()
 		defer f.reporting.Unlock()
-		id, ok := f.ids[r.Cid]
+		who, ok := f.ids[r.Cid]
 		if !ok {
 			return false
 		}
 		o := guard.Observation{
-			ContainerID: id, Kind: event.NetworkConnect, Time: f.wall(r.D.Time), Process: process(&r.D),
+			ContainerID: who.id, Kind: event.NetworkConnect, Time: f.wall(r.D.Time), Process: process(&r.D),
 			Peer: address(&r.D), PeerPort: r.D.PeerPort, LocalPort: r.D.LocalPort, Protocol: r.D.Proto,
 		}
 		if r.D.Dir == dirIngress {
@@ -118,11 +118,18 @@ func (f *Firewall) handle(raw []byte) bool {
 	return false
 }
 
-// remember says whose number cid is, so that reports can name the container.
-func (f *Firewall) remember(cid uint32, id string) {
+// named is what reports call a container and its floor.
+type named struct{ id, floor string }
+
+// remember says whose number a container's is, so that reports can name it.
+func (f *Firewall) remember(m *managed) {
+	who := named{id: m.c.ID, floor: mechTCX}
+	if m.floor != nil {
+		who.floor = m.floor.mechanism
+	}
 	f.reporting.Lock()
 	defer f.reporting.Unlock()
-	f.ids[cid] = id
+	f.ids[m.cid] = who
 }
 
 // Flush reports every denial whose count has grown since it was last reported.
@@ -162,12 +169,12 @@ func (f *Firewall) count(k netCountKey, c netCount) {
 	if known != nil && known.n == c.N {
 		return
 	}
-	id, ok := f.ids[k.Cid]
+	who, ok := f.ids[k.Cid]
 	if !ok {
 		return
 	}
 	if known == nil {
-		known = &cause{denial: f.denial(k, id)}
+		known = &cause{denial: f.denial(k, who.id)}
 		known.denial.First = f.wall(c.First)
 		f.causes[k] = known
 	}
@@ -175,7 +182,7 @@ func (f *Firewall) count(k netCountKey, c netCount) {
 		// The program counts first and writes what it was a moment later.
 		var d netDetail
 		if err := f.own.Details.Lookup(&k, &d); err == nil {
-			describe(&known.denial, k, &d)
+			describe(&known.denial, k, &d, who.floor)
 			known.told = true
 		}
 	}
@@ -223,7 +230,7 @@ func causeID(epoch uint64, k netCountKey) string {
 }
 
 // describe adds what the first happening of a cause was.
-func describe(g *guard.Denial, k netCountKey, d *netDetail) {
+func describe(g *guard.Denial, k netCountKey, d *netDetail, floor string) {
 	g.Process = process(d)
 	g.Protocol = d.Proto
 	switch {
@@ -234,7 +241,7 @@ func describe(g *guard.Denial, k netCountKey, d *netDetail) {
 	case d.Mech == mechHook:
 		g.Mechanism = "cgroup/connect"
 	default:
-		g.Mechanism = mechTCX
+		g.Mechanism = floor
 	}
 	if d.Family == 0 {
 		// A frame that is neither IPv4 nor IPv6: the port is its type.
@@ -308,11 +315,11 @@ func (f *Firewall) losses() error {
 	var n uint64
 	it := f.own.Lost.Iterate()
 	for it.Next(&cid, &n) {
-		id, ok := f.ids[cid]
+		who, ok := f.ids[cid]
 		if !ok || n <= f.lost[cid] {
 			continue
 		}
-		f.sink.Lost(guard.Loss{ContainerID: id, Observations: n - f.lost[cid]})
+		f.sink.Lost(guard.Loss{ContainerID: who.id, Observations: n - f.lost[cid]})
 		f.lost[cid] = n
 	}
 	if err := it.Err(); err != nil {
