@@ -133,4 +133,3 @@ func (s *story) serveDownloads() error {
 	s.closers = append(s.closers, func() { srv.Close() })
 	return nil
 }
-
