@@ -226,7 +226,7 @@ func devices() error {
 	}{
 		{"tmpfs", "/dev", unix.MS_NOSUID | unix.MS_STRICTATIME, "mode=755,size=65536k"},
 		{"devpts", "/dev/pts", unix.MS_NOSUID | unix.MS_NOEXEC, "newinstance,ptmxmode=0666,mode=0620"},
-		{"tmpfs", "/dev/shm", unix.MS_NOSUID | unix.MS_NODEV, "mode=1777,size=65536k"},
+		{"tmpfs", "/dev/shm", unix.MS_NOSUID | unix.MS_NODEV, "mode=1777,size=256m"},
 	} {
 		if err := os.MkdirAll(m.target, 0o755); err != nil {
 			return fmt.Errorf("make /dev: %w", err)
