@@ -9,6 +9,7 @@ import (
 
 	"github.com/gabion-dev/gabion/content"
 	"github.com/gabion-dev/gabion/event"
+	"github.com/gabion-dev/gabion/workload"
 	"pgregory.net/rapid"
 )
 
@@ -166,3 +167,38 @@ func TestManyRules(t *testing.T) {
 }
 
 var someDay = time.Date(2026, 11, 24, 0, 0, 0, 0, time.UTC)
+
+func drawSelector(t *rapid.T, label string) WorkloadSelector {
+	s := WorkloadSelector{
+		Namespace: rapid.SampledFrom([]string{"", "a", "b"}).Draw(t, label+" namespace"),
+		Name:      rapid.SampledFrom([]string{"", "web", "we*", "*b", "db"}).Draw(t, label+" name"),
+	}
+	if v := rapid.SampledFrom([]string{"", "1", "2"}).Draw(t, label+" label"); v != "" {
+		s.MatchLabels = map[string]string{"k": v}
+	}
+	return s
+}
+
+func TestSelectorSets(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		a, b := drawSelector(t, "a"), drawSelector(t, "b")
+		c := &workload.Container{
+			Workload: workload.Ref{
+				Namespace: rapid.SampledFrom([]string{"a", "b"}).Draw(t, "namespace"),
+				Name:      rapid.SampledFrom([]string{"web", "wet", "db"}).Draw(t, "name"),
+			},
+			Labels: map[string]string{"k": rapid.SampledFrom([]string{"1", "2"}).Draw(t, "label")},
+		}
+		inA, inB := a.Matches(c), b.Matches(c)
+		if a.covers(&b) && inB && !inA {
+			t.Fatalf("%s covers %s, yet not %s", &a, &b, c.Workload)
+		}
+		both, ok := a.intersect(&b)
+		if ok && both.Matches(c) != (inA && inB) {
+			t.Fatalf("%s and %s give %s, which is wrong about %s", &a, &b, &both, c.Workload)
+		}
+		if !a.covers(&a) {
+			t.Fatalf("%s does not cover itself", &a)
+		}
+	})
+}
