@@ -118,7 +118,9 @@ func New(cfg Config, deps Deps) (*Recorder, error) {
 // Record takes an event and returns at once. A record of a cause that is still
 // waiting replaces it. The caller must not change what e points to afterwards.
 // Node is filled in when empty; an event without ID gets one of its own.
-func (r *Recorder) Record(e event.Event) {
+func (r *Recorder) Record(e event.Event) { r.record(e, false) }
+
+func (r *Recorder) record(e event.Event, own bool) {
 	if e.Node == "" {
 		e.Node = r.cfg.Node
 	}
@@ -132,7 +134,7 @@ func (r *Recorder) Record(e event.Event) {
 		e.First = e.Last
 	}
 	e.Count = max(e.Count, 1)
-	r.q.add(e)
+	r.q.add(e, own)
 }
 
 func (r *Recorder) newID(what string) string {
@@ -256,11 +258,11 @@ func (r *Recorder) recovered(part string) {
 		return
 	}
 	now := r.deps.Now().UTC()
-	r.Record(event.Event{
+	r.record(event.Event{
 		ID: r.newID("recovered"), Kind: event.AgentHealth, First: was.since.UTC(), Last: now, Count: 1, Severity: event.Medium,
 		Message:   fmt.Sprintf("The %s takes events again after %v.", part, now.Sub(was.since).Round(time.Millisecond)),
 		Mechanism: part, Actor: "recorder", Evidence: map[string]string{"cause": was.why},
-	})
+	}, true)
 }
 
 // reportLoss records what had to be dropped: one cause whose count grows.
@@ -273,11 +275,11 @@ func (r *Recorder) reportLoss() {
 	for k, c := range byKind {
 		evidence["dropped."+string(k)] = fmt.Sprint(c)
 	}
-	r.Record(event.Event{
+	r.record(event.Event{
 		ID: fmt.Sprintf("%s-loss-%x", r.cfg.Node, r.born.UnixNano()), Kind: event.AgentLoss, First: first.UTC(), Last: last.UTC(), Count: n, Severity: event.High,
 		Message:   fmt.Sprintf("%d records were dropped since %s because the queue of %d was full while the bus was slow or took none.", n, r.born.UTC().Format(time.RFC3339), r.cfg.Queue),
 		Mechanism: "bus", Actor: "recorder", Evidence: evidence,
-	})
+	}, true)
 }
 
 // illness is what a part does not do, and since when.

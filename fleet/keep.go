@@ -175,3 +175,12 @@ func (r *Recorder) pruneLoop(ctx context.Context) error {
 		}
 	}
 }
+
+// Damaged is the event that tells of a store file set aside (store.Config.OnRecovered).
+func Damaged(r store.Recovered) event.Event {
+	return event.Event{
+		Kind: event.AgentLoss, First: r.Time, Last: r.Time, Count: 1, Severity: event.Critical,
+		Message: "Damaged: " + r.String() + ".", Mechanism: "store", Actor: "recorder",
+		Evidence: map[string]string{"path": r.Path, "aside": r.Aside, "cause": r.Cause},
+	}
+}

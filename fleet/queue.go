@@ -33,7 +33,10 @@ func newQueue(max int, now func() time.Time) *queue {
 // add takes e, or counts it as lost. The last quarter of the room is kept for
 // what matters (medium severity and above), so that a flood of observations
 // never pushes out a denial.
-func (q *queue) add(e event.Event) {
+//
+// What the recorder has to say of itself (own) always finds room: it is rare,
+// and most wanted when there is none.
+func (q *queue) add(e event.Event, own bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.recorded++
@@ -46,7 +49,7 @@ func (q *queue) add(e event.Event) {
 	if e.Severity.Rank() < event.Medium.Rank() {
 		room -= q.max / 4
 	}
-	if len(q.byID) >= room {
+	if len(q.byID) >= room && !own {
 		q.lost[e.Kind]++
 		q.lostSum++
 		if q.lostLast = q.now(); q.lostSum == 1 {

@@ -40,8 +40,8 @@ const (
 	streamName  = "GABION"
 	root        = "m." // our subjects are below it, away from the server's own
 	idHeader    = "Gabion-Id"
-	chunkBytes  = 4 << 20
-	chunkMsgs   = 1000 // the server's own bound for one atomic batch
+	chunkBytes  = 896 << 10 // staged in one of the server's 1 MiB buffers, not in 8 MiB
+	chunkMsgs   = 1000      // the server's own bound for one atomic batch
 	openTimeout = 20 * time.Second
 	sendTimeout = 30 * time.Second // after it the server is taken for broken
 )

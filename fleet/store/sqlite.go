@@ -238,7 +238,7 @@ func openHandle(ctx context.Context, path string) (_ *handle, err error) {
 	}()
 	// auto_vacuum must be set before the first table is made. The log may grow to
 	// 8,000 pages (32 MiB) before it is written back: less often is less work.
-	if h.w, err = sql.Open("sqlite", dsn(path, "auto_vacuum(INCREMENTAL)", "journal_mode(WAL)", "journal_size_limit(67108864)", "wal_autocheckpoint(8000)", "cache_size(-8192)")); err != nil {
+	if h.w, err = sql.Open("sqlite", dsn(path, "auto_vacuum(INCREMENTAL)", "journal_mode(WAL)", "journal_size_limit(67108864)", "wal_autocheckpoint(8000)", "cache_size(-6144)")); err != nil {
 		return nil, err
 	}
 	h.w.SetMaxOpenConns(1)
@@ -253,7 +253,7 @@ func openHandle(ctx context.Context, path string) (_ *handle, err error) {
 			return nil, err
 		}
 	}
-	if h.r, err = sql.Open("sqlite", dsn(path, "query_only(1)", "cache_size(-4096)")); err != nil {
+	if h.r, err = sql.Open("sqlite", dsn(path, "query_only(1)", "cache_size(-2048)")); err != nil {
 		return nil, err
 	}
 	h.r.SetMaxOpenConns(3)
