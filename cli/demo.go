@@ -92,7 +92,7 @@ func demoOnce(ctx context.Context, env *Env, layers []string, log *slog.Logger) 
 	g.Go(func() error { return p.Run(run) })
 	g.Go(func() (err error) {
 		defer stop()
-		res, err = scenario.Run(gctx, scenario.Options{Layers: layers, Dir: filepath.Join(dir, "containers"), Out: env.Err.W, Log: log, Now: time.Now}, p.Scenario())
+		res, err = scenario.Run(gctx, scenario.Options{Layers: layers, Out: env.Err.W, Log: log, Now: time.Now}, p.Scenario())
 		return err
 	})
 	err = g.Wait()

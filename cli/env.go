@@ -117,7 +117,7 @@ something the command needs.`,
 		}
 	}
 	add("run", upCommand(env), demoCommand(env), guardCommand(env))
-	add("look", doctorCommand(env), workloadsCommand(env), eventsCommand(env))
+	add("look", doctorCommand(env), workloadsCommand(env), eventsCommand(env), consoleCommand(env))
 	add("write", policyCommand(env))
 	root.AddCommand(versionCommand(env), manCommand(env))
 	return root

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -21,6 +22,7 @@ func upCommand(env *Env) *cobra.Command {
 	var cfg platform.Config
 	var demo bool
 	var logLevel string
+	var runtimes []string
 	cmd := &cobra.Command{
 		Use:   "up",
 		Short: "Protect the containers of this machine (the whole platform in one process)",
@@ -37,6 +39,9 @@ its last good content in force.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg.Socket = env.Socket
+			if err := setRuntimes(&cfg, runtimes); err != nil {
+				return exit(ExitUsage, err)
+			}
 			log, err := logger(env, logLevel)
 			if err != nil {
 				return err
@@ -50,6 +55,7 @@ its last good content in force.`,
 		},
 	}
 	addPlatformFlags(cmd, &cfg, &logLevel)
+	cmd.Flags().StringArrayVar(&runtimes, "runtime", nil, "ask this socket instead of the usual ones, as NAME=PATH with docker, podman, containerd or cri (may be repeated)")
 	cmd.Flags().BoolVar(&demo, "demo", false, "re-enact the attack safely, without and with protection, then stay")
 	return cmd
 }
@@ -70,6 +76,19 @@ func addPlatformFlags(cmd *cobra.Command, cfg *platform.Config, logLevel *string
 	cmd.Flags().DurationVar(&cfg.Retention.MaxAge, "keep", 30*24*time.Hour, "how long events are kept")
 	cmd.Flags().Int64Var(&cfg.Retention.MaxBytes, "keep-bytes", 2<<30, "how many bytes of events are kept")
 	cmd.Flags().StringVar(logLevel, "log", "warn", "log level on standard error: debug, info, warn, error")
+}
+
+// setRuntimes reads --runtime NAME=PATH.
+func setRuntimes(cfg *platform.Config, list []string) error {
+	for _, r := range list {
+		name, socket, ok := strings.Cut(r, "=")
+		into := map[string]*[]string{"docker": &cfg.Runtimes.Docker, "podman": &cfg.Runtimes.Podman, "containerd": &cfg.Runtimes.Containerd, "cri": &cfg.Runtimes.CRI}[name]
+		if !ok || into == nil || socket == "" {
+			return fmt.Errorf("--runtime %q: write NAME=PATH, NAME one of docker, podman, containerd, cri", r)
+		}
+		*into = append(*into, socket)
+	}
+	return nil
 }
 
 func logger(env *Env, level string) (*slog.Logger, error) {

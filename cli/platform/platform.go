@@ -16,6 +16,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -33,9 +34,12 @@ import (
 	"github.com/gabion-dev/gabion/guard/agent"
 	"github.com/gabion-dev/gabion/guard/container"
 	"github.com/gabion-dev/gabion/internal/lifecycle"
+	"github.com/gabion-dev/gabion/internal/minicontainer"
 	"github.com/gabion-dev/gabion/internal/version"
 	"github.com/gabion-dev/gabion/policy"
 	"github.com/gabion-dev/gabion/respond"
+	"github.com/gabion-dev/gabion/respond/sink"
+	"github.com/gabion-dev/gabion/workload"
 )
 
 // Defaults of the command line.
@@ -55,6 +59,8 @@ type Config struct {
 	Listen   string // TLS address of the console, or "off"
 	// Retention bounds what the store keeps.
 	Retention store.Retention
+	// Runtimes are the sockets to ask; zero: the usual places.
+	Runtimes container.Config
 	// NoHold lets starting containers run before their policy is in force.
 	NoHold bool
 }
@@ -85,15 +91,12 @@ type Platform struct {
 	loadedAt map[string]time.Time // policy id -> when this content was loaded
 	sources  map[string]string    // policy id -> its text, to tell changes
 	reporter lifecycle.Reporter   // of the recorder's unit, once it runs
-	// pausedByHand are the containers that a person or a response paused.
-	pausedByHand map[string]bool
-
-	edits sync.Mutex // one edit of the folder at a time
+	edits    sync.Mutex           // one edit of the folder at a time
 }
 
 // Open makes every part. Nothing enforces or listens for people before Run.
 func Open(ctx context.Context, cfg Config, log *slog.Logger) (p *Platform, err error) {
-	p = &Platform{cfg: cfg, log: log, started: time.Now(), loadedAt: map[string]time.Time{}, sources: map[string]string{}, pausedByHand: map[string]bool{}}
+	p = &Platform{cfg: cfg, log: log, started: time.Now(), loadedAt: map[string]time.Time{}, sources: map[string]string{}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(fmt.Errorf("start gabion: %w", err), p.Close())
@@ -132,20 +135,30 @@ func Open(ctx context.Context, cfg Config, log *slog.Logger) (p *Platform, err e
 	if p.folder, err = folder.New(folder.Config{Dir: cfg.Policies, LastGood: filepath.Join(cfg.Data, "last-good"), Checks: checks}); err != nil {
 		return p, err
 	}
-	if p.discovery, err = container.New(container.Config{}, log); err != nil {
+	if err = minicontainer.Clean(""); err != nil {
+		log.Warn("clean up after a run that was killed", "err", err)
+	}
+	if p.discovery, err = container.New(cfg.Runtimes, log); err != nil {
 		return p, err
 	}
-	sink := &lateSink{}
-	p.kernel = openKernel(cfg, p.node, log, sink)
+	late := &lateSink{}
+	p.kernel = openKernel(cfg, p.node, log, late)
 	if p.agent, err = agent.New(agent.Config{Node: p.node}, agent.Deps{
 		Log: log, Now: time.Now, Kernel: p.kernel.asKernel(), Firewall: p.kernel.asFirewall(), Discovery: p.discovery,
 		Freezer: container.Freezer{}, Profiles: profiles{p.store}, Techniques: p.library.Techniques, Record: p.recorder.Record,
 	}); err != nil {
 		return p, err
 	}
-	sink.Sink = p.agent
-	if p.responder, err = respond.New(respond.Config{}, respond.Deps{
-		Log: log, Now: time.Now, Containment: p.agent, Emit: p.recorder.Record, State: p.store,
+	late.Sink = p.agent
+	if p.responder, err = respond.New(respond.Config{Node: p.node}, respond.Deps{
+		Log: log, Now: time.Now, Containment: containment{p.agent}, Emit: p.recorder.Record, State: responses{p.store},
+		Lookup: func(id string) (workload.Container, bool) {
+			st, err := p.agent.Container(id)
+			return st.Container, err == nil
+		},
+		Sinks: func(a v1alpha1.NotifyAction, lost func(string, uint64, error)) (respond.Sink, error) {
+			return sink.Open(a, sink.Config{Log: log, OnLoss: lost})
+		},
 	}); err != nil {
 		return p, err
 	}
@@ -173,7 +186,12 @@ func (p *Platform) Run(ctx context.Context) error { return p.group.Run(ctx) }
 func (p *Platform) Close() error {
 	var errs []error
 	if p.console != nil {
-		errs = append(errs, p.console.Close())
+		if err := p.console.Close(); !errors.Is(err, net.ErrClosed) { // Run has closed it already
+			errs = append(errs, err)
+		}
+	}
+	if p.responder != nil {
+		errs = append(errs, p.responder.Close())
 	}
 	errs = append(errs, p.kernel.close())
 	if p.discovery != nil {

@@ -234,22 +234,22 @@ func (p *Platform) Act(ctx context.Context, containerID string, action console.A
 	if err != nil {
 		return event.Event{}, notFound(err)
 	}
-	ev, err := p.responder.Act(ctx, respond.Manual{Container: st.Container, Action: string(action), Actor: actor})
-	if err != nil {
-		return ev, conflict(err)
-	}
+	var ev event.Event
 	switch action {
-	case console.Pause, console.Resume:
-		p.mu.Lock()
-		p.pausedByHand[st.Container.ID] = action == console.Pause
-		p.mu.Unlock()
+	case console.Release:
+		ev, err = p.responder.Release(ctx, respond.Quarantine, st.Container.ID, actor)
+	case console.Resume:
+		ev, err = p.responder.Release(ctx, respond.Pause, st.Container.ID, actor)
+	default:
+		ev, err = p.responder.Act(ctx, respond.Action(action), st.Container, actor, 0)
 	}
-	return ev, nil
+	return ev, conflict(err)
 }
 
 // Undo implements console.Platform.
 func (p *Platform) Undo(ctx context.Context, eventID, actor string) error {
-	return conflict(p.responder.Undo(ctx, eventID, actor))
+	_, err := p.responder.Undo(ctx, eventID, actor)
+	return conflict(err)
 }
 
 // findings are the lint findings of everything in force. They are computed
@@ -395,10 +395,12 @@ func (p *Platform) learn(ref workload.Ref, mode v1alpha1.Mode) ([]byte, error) {
 // conflict turns the responder's words into the console's.
 func conflict(err error) error {
 	switch {
-	case errors.Is(err, respond.ErrUnknown):
+	case errors.Is(err, respond.ErrGone):
 		return fmt.Errorf("%w: %w", console.ErrNotFound, err)
-	case errors.Is(err, respond.ErrDone):
+	case errors.Is(err, respond.ErrNotActive):
 		return fmt.Errorf("%w: %w", console.ErrConflict, err)
+	case errors.Is(err, respond.ErrNotPossible):
+		return fmt.Errorf("%w: %w", console.ErrRefused, err)
 	}
 	return notFound(err)
 }

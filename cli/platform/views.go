@@ -18,6 +18,7 @@ import (
 	"github.com/gabion-dev/gabion/internal/lifecycle"
 	"github.com/gabion-dev/gabion/internal/version"
 	"github.com/gabion-dev/gabion/policy"
+	"github.com/gabion-dev/gabion/respond"
 	"github.com/gabion-dev/gabion/workload"
 )
 
@@ -250,10 +251,12 @@ func planView(plan *policy.Plan) console.Plan {
 	return v
 }
 
+// paused says whether the container's processes are frozen, by its policy's
+// whenBlind, by a response or by a person.
 func (p *Platform) paused(st agent.Status) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return st.Paused || p.pausedByHand[st.Container.ID]
+	return st.Paused || slices.ContainsFunc(p.responder.Active(context.Background()), func(a respond.Active) bool {
+		return a.Action == respond.Pause && a.ContainerID == st.Container.ID
+	})
 }
 
 func kernelRelease() string {

@@ -281,8 +281,10 @@ func (a *Agent) adopt(ctx context.Context, c workload.Container, held bool) {
 		return
 	}
 	a.loadProfile(ctx, c)
-	a.reconcile(ctx, c.ID)
+	// Neighbours first: when this container counts as covered, the others'
+	// rules already know its addresses.
 	a.refreshNeighbours(ctx)
+	a.reconcile(ctx, c.ID)
 	if !known {
 		a.recordStart(c.ID)
 	}
@@ -343,13 +345,13 @@ func (a *Agent) reconcile(ctx context.Context, id string) {
 	if set != nil {
 		plan = set.Compile(&c, a.deps.Now())
 	}
-	if applied && planID(plan) == planID(before) {
-		return
+	if applied && planID(plan) == planID(before) || !a.deps.Alive(c.PID) {
+		return // nothing changed, or it has ended and discovery will say so
 	}
 	coverage, blind, err := a.enforce(ctx, c, plan, n)
 	if err != nil {
 		if !a.deps.Alive(c.PID) {
-			return // discovery will say that it is gone
+			return
 		}
 		a.deps.Log.Error("enforce plan", "container", c.Short(), "workload", c.Workload.String(), "err", err)
 	}
