@@ -9,7 +9,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -125,6 +127,22 @@ func TestFullDiskIsSaidAndPasses(t *testing.T) {
 			t.Cleanup(func() { _ = b.Close() })
 			var c collector
 			stop := consuming(t, b, "store", "events.>", c.take)
+			var mu sync.Mutex
+			var keys []string
+			watching, unwatch := context.WithCancel(t.Context())
+			watched := make(chan struct{})
+			go func() {
+				defer close(watched)
+				_ = b.Watch(watching, "plans", "", func(k string, _ []byte) {
+					mu.Lock()
+					defer mu.Unlock()
+					keys = append(keys, k)
+				})
+			}()
+			put := func(k string) error { return b.Put(t.Context(), "plans", k, []byte("v")) }
+			if err := put("before"); err != nil {
+				t.Fatal(err)
+			}
 			publish(t, b, "events.n.k", "before")
 			until(t, "the first one", func() bool { return len(c.ids()) == 1 })
 
@@ -148,6 +166,14 @@ func TestFullDiskIsSaidAndPasses(t *testing.T) {
 				ids := c.ids()
 				return ids[len(ids)-1] == "after"
 			})
+			until(t, "keys again", func() bool { return put("after") == nil })
+			until(t, "the watcher sees it", func() bool {
+				mu.Lock()
+				defer mu.Unlock()
+				return slices.Contains(keys, "before") && slices.Contains(keys, "after")
+			})
+			unwatch()
+			<-watched
 			stop()
 			if n := len(c.ids()); n < accepted+1 {
 				t.Errorf("%d delivered of %d accepted", n, accepted+1)
