@@ -13,7 +13,6 @@ import (
 	"strings"
 	"sync"
 	"time"
-	"unsafe"
 
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
@@ -93,7 +92,8 @@ type fanEvent struct {
 	mask uint64
 }
 
-const fanEventSize = int(unsafe.Sizeof(unix.FanotifyEventMetadata{}))
+// fanEventSize is that of struct fanotify_event_metadata.
+const fanEventSize = 24
 
 // parseFanEvents reads a buffer of events (fanotify(7)); ok is false when it
 // is of a version that is not known.
@@ -208,11 +208,7 @@ func (f *fanotify) answer(ev fanEvent) {
 	if ignore {
 		f.ignore(file)
 	}
-	resp := unix.FanotifyResponse{Fd: ev.fd, Response: unix.FAN_ALLOW}
-	if !allow {
-		resp.Response = unix.FAN_DENY
-	}
-	raw := unsafe.Slice((*byte)(unsafe.Pointer(&resp)), unsafe.Sizeof(resp))
+	raw := fanAnswer(ev.fd, allow)
 	f.mu.Lock()
 	delete(f.waiting, ev.fd)
 	given := f.given
@@ -223,6 +219,15 @@ func (f *fanotify) answer(ev fanEvent) {
 		}
 	}
 	file.Close()
+}
+
+// fanAnswer is the answer to an event (struct fanotify_response).
+func fanAnswer(fd int32, allow bool) []byte {
+	word := uint32(unix.FAN_DENY)
+	if allow {
+		word = unix.FAN_ALLOW
+	}
+	return binary.NativeEndian.AppendUint32(binary.NativeEndian.AppendUint32(nil, uint32(fd)), word)
 }
 
 // ignore lets later starts of a file of the image pass until it is written to.

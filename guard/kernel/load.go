@@ -56,7 +56,8 @@ func mapDir(pinDir string) string  { return filepath.Join(pinDir, "maps") }
 func linkDir(pinDir string) string { return filepath.Join(pinDir, "links") }
 
 // load brings the programs into the kernel on pinned maps: an earlier agent's
-// when there are any. Nothing is attached yet.
+// when there are any. Nothing is attached yet. Without pinDir the maps are
+// nobody else's and end with their descriptors.
 func load(pinDir string) (*loaded, error) {
 	spec, err := loadProcess()
 	if err != nil {
@@ -68,26 +69,29 @@ func load(pinDir string) (*loaded, error) {
 	l := &loaded{maps: &Maps{}, progs: map[string]*ebpf.Program{}, links: map[string]link.Link{}, instance: 1}
 	fields := l.maps.fields()
 	for name, m := range spec.Maps {
-		if _, shared := fields[name]; shared {
+		if _, shared := fields[name]; shared && pinDir != "" {
 			m.Pinning = ebpf.PinByName
 		}
 	}
-	if err := os.MkdirAll(mapDir(pinDir), 0o700); err != nil {
-		return nil, fmt.Errorf("make directory for pinned maps: %w", err)
-	}
-	old, err := readSettings(pinDir)
-	switch {
-	case err == nil:
-		l.adopted = true
-		l.instance = old.Instance + 1
-	case errors.Is(err, fs.ErrNotExist):
-	default:
-		return nil, err
+	opts := ebpf.CollectionOptions{}
+	if pinDir != "" {
+		if err := os.MkdirAll(mapDir(pinDir), 0o700); err != nil {
+			return nil, fmt.Errorf("make directory for pinned maps: %w", err)
+		}
+		opts.Maps.PinPath = mapDir(pinDir)
+		old, err := readSettings(pinDir)
+		switch {
+		case err == nil:
+			l.adopted = true
+			l.instance = old.Instance + 1
+		case errors.Is(err, fs.ErrNotExist):
+		default:
+			return nil, err
+		}
 	}
 	if err := spec.Variables[processVarInstance].Set(l.instance); err != nil {
 		return nil, fmt.Errorf("set instance: %w", err)
 	}
-	opts := ebpf.CollectionOptions{Maps: ebpf.MapOptions{PinPath: mapDir(pinDir)}}
 	opts.Programs.ExtraRelocationTargets = overlayTypes()
 	coll, err := ebpf.NewCollectionWithOptions(spec, opts)
 	if errors.Is(err, ebpf.ErrMapIncompatible) {

@@ -1,0 +1,224 @@
+package kernel
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"syscall"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
+	"github.com/cilium/ebpf/btf"
+	"github.com/cilium/ebpf/link"
+	"golang.org/x/sys/unix"
+
+	"github.com/gabion-dev/gabion/guard"
+)
+
+// Names of the features that Probe tries.
+const (
+	FeatureTypes    = "kernel type information (BTF)"
+	FeaturePins     = "bpf file system"
+	FeatureCgroup   = "cgroup v2"
+	FeatureExec     = "raw_tp exec + kill"
+	FeatureFanotify = "fanotify exec permission"
+	FeatureOverlay  = "overlay layer of a file"
+	FeatureLSM      = "lsm/bprm_check_security"
+	FeatureFmodRet  = "fmod_ret/security_bprm_check"
+)
+
+// Probe tries, for real, everything that this package builds on, and what
+// would let a call fail instead of killing. It leaves nothing behind. pinDir
+// is where state would be pinned; empty means DefaultPinDir.
+func Probe(ctx context.Context, pinDir string) []guard.Feature {
+	if pinDir == "" {
+		pinDir = DefaultPinDir
+	}
+	attempt := func(name, works, remedy string, try func() error) guard.Feature {
+		if err := try(); err != nil {
+			return guard.Feature{Name: name, Detail: err.Error(), Remedy: remedy}
+		}
+		return guard.Feature{Name: name, Works: true, Detail: works}
+	}
+	return []guard.Feature{
+		attempt(FeatureTypes, "the running kernel describes its types", "use a kernel built with CONFIG_DEBUG_INFO_BTF", func() error {
+			_, err := btf.LoadKernelSpec()
+			return err
+		}),
+		attempt(FeatureOverlay, "the overlay file system's types are known", "load the overlay module before the agent starts", tryOverlay),
+		attempt(FeaturePins, "state can be pinned, and outlives the agent", "mount -t bpf bpf /sys/fs/bpf, or run as root", func() error { return tryPins(pinDir) }),
+		attempt(FeatureCgroup, "containers are told apart by their cgroup", "mount the cgroup2 file system", func() error {
+			_, err := cgroupMount()
+			return err
+		}),
+		attempt(FeatureExec, "all programs load and attach; a canary was killed before its first instruction", "run as root on Linux 5.17 or later with CONFIG_BPF_SYSCALL", func() error { return tryKill(ctx) }),
+		attempt(FeatureFanotify, "the start of a canary was refused", "run as root on a kernel with CONFIG_FANOTIFY_ACCESS_PERMISSIONS", func() error { return tryFanotify(ctx) }),
+		attempt(FeatureLSM, "loads and attaches; the backend that makes execve fail with EPERM is not part of this version",
+			"boot with bpf in the lsm= list, on a kernel that permits programs of this type", func() error { return tryHook(ebpf.LSM, ebpf.AttachLSMMac, "bprm_check_security") }),
+		attempt(FeatureFmodRet, "loads and attaches; the backend that makes execve fail with EPERM is not part of this version",
+			"use a kernel that permits programs of this type", func() error { return tryHook(ebpf.Tracing, ebpf.AttachModifyReturn, "security_bprm_check") }),
+	}
+}
+
+func tryOverlay() error {
+	for _, spec := range append(overlayTypes(), kernelTypes()...) {
+		var t *btf.Struct
+		if spec.TypeByName("ovl_inode", &t) == nil {
+			return nil
+		}
+	}
+	return errors.New("no type information of overlayfs: changed files of containers cannot be told from the image's")
+}
+
+func kernelTypes() []*btf.Spec {
+	spec, err := btf.LoadKernelSpec()
+	if err != nil {
+		return nil
+	}
+	return []*btf.Spec{spec}
+}
+
+func tryPins(pinDir string) error {
+	dir := pinDir
+	for {
+		var st unix.Statfs_t
+		err := unix.Statfs(dir, &st)
+		if err == nil && st.Type == bpffsMagic {
+			return unix.Access(dir, unix.W_OK)
+		}
+		if err == nil {
+			return fmt.Errorf("%s is on no bpf file system yet", pinDir)
+		}
+		if dir == "/" {
+			return err
+		}
+		dir = filepath.Dir(dir)
+	}
+}
+
+// tryKill loads and attaches everything on maps of its own, gives the number
+// of a made-up container that may start nothing to one thread, and starts a
+// program from it.
+func tryKill(ctx context.Context) (err error) {
+	l, err := load("")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, l.close()) }()
+	node, err := readNode()
+	if err != nil {
+		return err
+	}
+	if err := l.begin(node, false); err != nil {
+		return err
+	}
+	const cid = uint32(1)
+	if err := l.maps.Containers.Put(cid, Container{Flags: FlagExecListed | FlagExecPaths, ExecMode: modeProtect}); err != nil {
+		return fmt.Errorf("set up canary: %w", err)
+	}
+	for _, tp := range tracepoints {
+		ln, err := link.AttachRawTracepoint(link.RawTracepointOptions{Name: tp.name, Program: l.progs[tp.prog]})
+		if err != nil {
+			return fmt.Errorf("attach %s: %w", tp.name, err)
+		}
+		l.links[tp.prog] = ln
+	}
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() {
+		// The thread ends with this goroutine, and the number with it.
+		runtime.LockOSThread()
+		if err := l.maps.Tasks.Put(uint32(unix.Gettid()), cid); err != nil {
+			ended <- fmt.Errorf("give canary its number: %w", err)
+			return
+		}
+		ended <- exec.CommandContext(ctx, "/proc/self/exe", "version").Run()
+	}()
+	err = <-ended
+	var exit *exec.ExitError
+	if errors.As(err, &exit) && exit.Sys().(syscall.WaitStatus).Signal() == syscall.SIGKILL && ctx.Err() == nil {
+		return nil
+	}
+	return fmt.Errorf("the canary was not killed: it ended with %v", err)
+}
+
+// tryFanotify refuses the start of a file of its own.
+func tryFanotify(ctx context.Context) error {
+	dir, err := os.MkdirTemp("", "gabion-canary")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	canary := filepath.Join(dir, "canary")
+	// It is no program: were it not refused, starting it would fail otherwise.
+	if err := os.WriteFile(canary, []byte("no program"), 0o700); err != nil { //nolint:gosec // executable on purpose
+		return err
+	}
+	fd, err := unix.FanotifyInit(unix.FAN_CLASS_CONTENT|unix.FAN_CLOEXEC|unix.FAN_NONBLOCK, unix.O_RDONLY|unix.O_CLOEXEC)
+	if err != nil {
+		return fmt.Errorf("open fanotify: %w", err)
+	}
+	f := os.NewFile(uintptr(fd), "fanotify")
+	if err := unix.FanotifyMark(fd, unix.FAN_MARK_ADD, unix.FAN_OPEN_EXEC_PERM, unix.AT_FDCWD, canary); err != nil {
+		return errors.Join(fmt.Errorf("mark canary: %w", err), f.Close())
+	}
+	answered := make(chan error, 1)
+	go func() {
+		buf := make([]byte, 16*fanEventSize)
+		n, err := f.Read(buf)
+		if err != nil {
+			answered <- err
+			return
+		}
+		evs, _ := parseFanEvents(buf[:n])
+		for _, ev := range evs {
+			_, werr := f.Write(fanAnswer(ev.fd, false))
+			err = errors.Join(err, werr, unix.Close(int(ev.fd)))
+		}
+		answered <- err
+	}()
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	err = exec.CommandContext(ctx, canary).Run()
+	closeErr := f.Close() // ends the reader when no event came
+	if answerErr := <-answered; answerErr != nil && !errors.Is(answerErr, fs.ErrClosed) {
+		return fmt.Errorf("answer for canary: %w", answerErr)
+	}
+	if !errors.Is(err, syscall.EPERM) {
+		return fmt.Errorf("the canary was not refused: %v", err)
+	}
+	return closeErr
+}
+
+// tryHook loads and attaches a program that permits everything to a hook by
+// which a call could be made to fail.
+func tryHook(typ ebpf.ProgramType, at ebpf.AttachType, name string) error {
+	prog, err := ebpf.NewProgram(&ebpf.ProgramSpec{
+		Name: "gabion_probe", Type: typ, AttachType: at, AttachTo: name, License: "GPL",
+		Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, 0), asm.Return()},
+	})
+	if errors.Is(err, unix.EPERM) {
+		return errors.New("load: operation not permitted (this kernel refuses programs of this type)")
+	}
+	if err != nil {
+		return fmt.Errorf("load: %w", err)
+	}
+	defer prog.Close()
+	var ln link.Link
+	if typ == ebpf.LSM {
+		ln, err = link.AttachLSM(link.LSMOptions{Program: prog})
+	} else {
+		ln, err = link.AttachTracing(link.TracingOptions{Program: prog})
+	}
+	if err != nil {
+		return fmt.Errorf("attach: %w", err)
+	}
+	return ln.Close()
+}
