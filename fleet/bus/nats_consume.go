@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -73,6 +75,7 @@ func (b *NATS) consume(ctx context.Context, s *session, name, subject string, fn
 		MaxAckPending: 4 * MaxBatch,
 	})
 	if err != nil {
+		b.mendConsumer(name, err)
 		return fmt.Errorf("make consumer: %w", err)
 	}
 	if _, err := s.stream.ResetConsumer(ctx, name); err != nil {
@@ -105,6 +108,21 @@ func (b *NATS) consume(ctx context.Context, s *session, name, subject string, fn
 		if s.trimDue(size, b.cfg.MaxBytes) {
 			s.trim(ctx, b.cfg.MaxBytes, false)
 		}
+	}
+}
+
+// mendConsumer removes the position of a consumer that the server can not read,
+// which it would otherwise refuse for ever. The consumer then gets everything
+// again that the bus still has: at least once, as promised.
+func (b *NATS) mendConsumer(name string, cause error) {
+	var api *jetstream.APIError
+	if !errors.As(cause, &api) || api.ErrorCode != jetstream.JSErrCodeConsumerCreate || b.room(0) != nil {
+		return
+	}
+	dir := filepath.Join(b.cfg.Dir, "jetstream", "$G", "streams", streamName, "obs", name)
+	b.cfg.Log.Error("position of a consumer is damaged; it begins anew and gets again what the bus still has", "consumer", name, "removed", dir, "cause", cause)
+	if err := os.RemoveAll(dir); err != nil {
+		b.cfg.Log.Error("can not remove the damaged position", "cause", err)
 	}
 }
 
