@@ -16,12 +16,12 @@ import (
 	"log/slog"
 	"maps"
 	"net/netip"
+	"os"
 	"slices"
 	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
-	"golang.org/x/sys/unix"
 
 	"github.com/gabion-dev/gabion/api/v1alpha1"
 	"github.com/gabion-dev/gabion/event"
@@ -110,7 +110,8 @@ type Agent struct {
 	cfg  Config
 	deps Deps
 
-	starts chan guard.Start
+	starts  chan guard.Start
+	changed chan struct{} // holds one token after the policies changed
 
 	// apply serialises changes of what is enforced; mu guards the fields below.
 	apply sync.Mutex
@@ -120,8 +121,9 @@ type Agent struct {
 	entries    map[string]*entry
 	profiles   map[workload.Ref]*learned
 	neighbours *facts.Neighbourhood
-	losses     guard.Loss
 	lossBy     map[string]guard.Loss
+	// early are denials of containers that are not known yet, by their ID.
+	early map[string]early
 }
 
 type entry struct {
@@ -159,7 +161,9 @@ func New(cfg Config, deps Deps) (*Agent, error) {
 		deps.NodeAddresses = nodeAddresses
 	}
 	if deps.Alive == nil {
-		deps.Alive = func(pid int) bool { return !errors.Is(unix.Kill(pid, 0), unix.ESRCH) }
+		// The root of a process that has ended cannot be read, also while its
+		// parent has not taken notice.
+		deps.Alive = func(pid int) bool { _, err := os.Readlink(fmt.Sprintf("/proc/%d/root", pid)); return err == nil }
 	}
 	if deps.Techniques == nil {
 		deps.Techniques = func(string, []string, string) []string { return nil }
@@ -167,6 +171,8 @@ func New(cfg Config, deps Deps) (*Agent, error) {
 	return &Agent{
 		cfg: cfg, deps: deps,
 		starts:     make(chan guard.Start, 4096),
+		changed:    make(chan struct{}, 1),
+		early:      map[string]early{},
 		entries:    map[string]*entry{},
 		profiles:   map[workload.Ref]*learned{},
 		neighbours: facts.NewNeighbourhood(nil, deps.NodeAddresses()),
@@ -195,7 +201,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	}
 	g.Go(func() error { return a.deps.Discovery.Run(ctx, func(c container.Change) { a.change(ctx, c) }) })
 	g.Go(func() error { return a.every(ctx, a.cfg.SaveEvery, a.saveProfiles) })
-	g.Go(func() error { return a.every(ctx, a.cfg.Recheck, a.reconcileAll) })
+	g.Go(func() error { return a.recheck(ctx) })
 	err := g.Wait()
 	// What was learned up to now is kept even when ctx has ended.
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*time.Second)
@@ -217,11 +223,43 @@ func (a *Agent) every(ctx context.Context, d time.Duration, fn func(context.Cont
 	}
 }
 
+// recheck compiles plans again when time alone changes them: at the moment the
+// next exception expires, and now and then in case the clock was set.
+func (a *Agent) recheck(ctx context.Context) error {
+	for {
+		wait := a.cfg.Recheck
+		a.mu.Lock()
+		set := a.policies
+		a.mu.Unlock()
+		if set != nil {
+			now := a.deps.Now()
+			if at, ok := set.NextExpiry(now); ok {
+				wait = max(min(wait, at.Sub(now)), 10*time.Millisecond)
+			}
+		}
+		t := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+			t.Stop()
+			return nil
+		case <-a.changed:
+			t.Stop() // other policies, another expiry
+		case <-t.C:
+			a.reconcileAll(ctx)
+			a.settle(a.deps.Now().Add(-settleAfter))
+		}
+	}
+}
+
 // SetPolicies replaces the desired state and applies what changed.
 func (a *Agent) SetPolicies(ctx context.Context, set *policy.Set) {
 	a.mu.Lock()
 	a.policies = set
 	a.mu.Unlock()
+	select {
+	case a.changed <- struct{}{}:
+	default:
+	}
 	a.reconcileAll(ctx)
 }
 
@@ -367,6 +405,7 @@ func (a *Agent) reconcile(ctx context.Context, id string) {
 	}
 	closed := e.closed
 	a.mu.Unlock()
+	a.replay(c.ID)
 	a.reportBlind(ctx, c, plan, blind, closed)
 	if applied {
 		ev := a.about(c, event.PolicyChange, planID(plan))

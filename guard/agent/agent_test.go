@@ -282,7 +282,16 @@ func TestAContainerThatEndedIsNotBlind(t *testing.T) {
 func TestDenialBecomesAnEventAPersonCanRead(t *testing.T) {
 	a, n := start(t)
 	a.SetPolicies(context.Background(), load(t, protectWeb))
+	// A count from before the container was known waits for it.
+	a.Denied(guard.Denial{ID: "old", ContainerID: shop.ID, Kind: event.ProcessExec, Effect: event.Blocked, Reasons: policy.ReasonNotListed, Rule: 1, Count: 7, Path: "/old"})
+	if got := n.seen(event.ProcessExec); len(got) != 0 {
+		t.Errorf("recorded without its container: %+v", got)
+	}
 	n.changes <- container.Change{Container: shop}
+	await(t, "the early count", func() bool { return len(n.seen(event.ProcessExec)) == 1 })
+	if ev := n.seen(event.ProcessExec)[0]; ev.Workload != shop.Workload || ev.Rule == nil || ev.Count != 7 {
+		t.Errorf("early event %+v", ev)
+	}
 	await(t, "applied", func() bool { st, err := a.Container(shop.ID); return err == nil && st.Applied })
 	st, _ := a.Container(shop.ID)
 	now := time.Now()

@@ -62,8 +62,60 @@ func (a *Agent) recordStart(id string) {
 	a.deps.Record(ev)
 }
 
+// early is a denial that came before its container was known: an agent that
+// takes over from a killed one hears of old counts before it has found the
+// containers.
+type early struct {
+	guard.Denial
+	at time.Time
+}
+
+const (
+	// settleAfter is how long a denial waits for its container to be known.
+	settleAfter = 10 * time.Second
+	// maxEarly bounds how many wait.
+	maxEarly = 16384
+)
+
 // Denied implements guard.Sink.
 func (a *Agent) Denied(d guard.Denial) {
+	a.mu.Lock()
+	e := a.entries[d.ContainerID]
+	if (e == nil || !e.applied) && len(a.early) < maxEarly {
+		a.early[d.ID] = early{d, a.deps.Now()}
+		a.mu.Unlock()
+		return
+	}
+	a.mu.Unlock()
+	a.recordDenial(d)
+}
+
+// replay records what waited for a container that is known now.
+func (a *Agent) replay(containerID string) {
+	a.takeEarly(func(d early) bool { return d.ContainerID == containerID })
+}
+
+// settle records what has waited since before then, with what is known.
+func (a *Agent) settle(then time.Time) {
+	a.takeEarly(func(d early) bool { return d.at.Before(then) })
+}
+
+func (a *Agent) takeEarly(which func(early) bool) {
+	var list []guard.Denial
+	a.mu.Lock()
+	for id, d := range a.early {
+		if which(d) {
+			list = append(list, d.Denial)
+			delete(a.early, id)
+		}
+	}
+	a.mu.Unlock()
+	for _, d := range list {
+		a.recordDenial(d)
+	}
+}
+
+func (a *Agent) recordDenial(d guard.Denial) {
 	a.mu.Lock()
 	e := a.entries[d.ContainerID]
 	var c workload.Container
@@ -132,8 +184,12 @@ func (a *Agent) Observed(o guard.Observation) {
 	} else {
 		ev.Mode = "Learn"
 	}
+	ev.Evidence = map[string]string{}
 	if o.Applet != "" {
-		ev.Evidence = map[string]string{"applet": o.Applet}
+		ev.Evidence["applet"] = o.Applet
+	}
+	if o.Kind == event.ProcessExec && !o.InImage {
+		ev.Evidence["inImage"] = "false"
 	}
 	switch o.Kind {
 	case event.NetworkConnect:

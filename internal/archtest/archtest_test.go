@@ -67,7 +67,7 @@ var thirdParty = map[string]struct {
 	"github.com/danielgtaylor/huma":          {"HTTP API with OpenAPI 3.1", []string{"console"}},
 	"github.com/getkin/kin-openapi":          {"checks the committed API description", []string{"console"}},
 	"github.com/google/cel-go":               {"expressions over events", []string{"respond"}},
-	"go.yaml.in/yaml/v4":                     {"YAML nodes with positions", []string{"api", "policy", "content", "scenario", "guard", "internal"}},
+	"go.yaml.in/yaml/v4":                     {"YAML nodes with positions", []string{"api", "policy", "content", "scenario", "fleet/folder"}},
 	"sigs.k8s.io/yaml":                       {"YAML by way of JSON", []string{"api", "policy", "cli", "scenario", "guard"}},
 	"k8s.io/apimachinery":                    {"object metadata of the kinds", []string{"api", "policy", "guard", "respond", "cli", "scenario"}},
 	"k8s.io/cri-api":                         {"CRI sockets", []string{"guard/container"}},

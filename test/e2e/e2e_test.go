@@ -358,7 +358,7 @@ func TestPolicyFilesComeGoAndBreak(t *testing.T) {
 func TestCommandLine(t *testing.T) {
 	m := need(t)
 	c := m.container("web", nil, "/bin/sleep", "600")
-	m.sh(c, "ls / >/dev/null")
+	m.sh(c, "/bin/ls / >/dev/null")
 	m.state("web", "learning")
 	// Learn, lint, apply, promote, act: the way of the README.
 	m.event("ls was seen", func(e event.Event) bool { return e.Evidence["applet"] == "ls" })
@@ -381,7 +381,7 @@ func TestCommandLine(t *testing.T) {
 		t.Fatalf("promote: %v\n%s", err, out)
 	}
 	m.state("web", "enforced")
-	if out, _ := m.sh(c, "ls / >/dev/null && echo fine"); !strings.Contains(out, "fine") {
+	if out, _ := m.sh(c, "/bin/ls / >/dev/null && echo fine"); !strings.Contains(out, "fine") {
 		t.Errorf("what was learned is blocked: %q", out)
 	}
 	if out, _ := m.sh(c, "/opt/echo ran"); strings.Contains(out, "ran") {
