@@ -6,12 +6,15 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/gabion-dev/gabion/console"
 	"github.com/gabion-dev/gabion/console/consoletest"
@@ -386,4 +389,23 @@ func TestActions(t *testing.T) {
 	c.want(409, "POST", path, map[string]string{"action": "release"})
 	c.want(422, "POST", path, map[string]string{"action": "explode"})
 	c.want(404, "POST", "/api/v1/containers/none/actions", map[string]string{"action": "kill"})
+}
+
+// FuzzFilter: a filter is read or refused with a problem, nothing else.
+func FuzzFilter(f *testing.F) {
+	w := consoletest.NewWorld(time.Now)
+	s, err := console.New(console.Config{DataDir: f.TempDir(), Listen: "off", Socket: "off"}, w.Deps(slog.New(slog.DiscardHandler), time.Now))
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add("process", "24h", "2026-01-02T15:04:05Z", "0123456789ab")
+	f.Add("process.", "-1ns", "9999999h9999999h", "x")
+	f.Fuzz(func(t *testing.T, kind, since, until, container string) {
+		if err := s.CheckFilter(kind, since, until, container); err != nil {
+			var p *huma.ErrorModel
+			if !errors.As(err, &p) || p.Status != http.StatusUnprocessableEntity {
+				t.Fatalf("refused with %v", err)
+			}
+		}
+	})
 }

@@ -294,6 +294,20 @@ func TestSignOut(t *testing.T) {
 	stolen.want(401, "GET", "/api/v1/session", nil, func(r *http.Request) { r.Header.Set("Cookie", strings.Split(cookie, ";")[0]) })
 }
 
+// Who is signed in and opens another link is signed in anew, and the session
+// before ends.
+func TestSignInAgain(t *testing.T) {
+	s, _ := consoletest.Start(t, console.Config{}, time.Now)
+	c := browser(t, s)
+	first := c.signInLink(s.SignInLink()).Header.Get("Set-Cookie")
+	c.csrf = ""
+	if a := c.signInLink(s.SignInLink()); a.StatusCode != 200 {
+		t.Fatalf("second link: %d %s", a.StatusCode, a.body)
+	}
+	c.want(200, "GET", "/api/v1/session", nil)
+	browser(t, s).want(401, "GET", "/api/v1/session", nil, func(r *http.Request) { r.Header.Set("Cookie", strings.Split(first, ";")[0]) })
+}
+
 func TestUsers(t *testing.T) {
 	s, _ := consoletest.Start(t, console.Config{}, time.Now)
 	admin := browser(t, s)

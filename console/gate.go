@@ -69,7 +69,9 @@ func (s *Server) browserGate(next http.Handler) http.Handler {
 			}
 		}
 		id := identity(ctx)
-		if id.Session != "" && !safe(r.Method) {
+		// Signing in needs no token: a page that is about to sign in has none,
+		// though its browser may still have a session. Other sites were refused above.
+		if id.Session != "" && !safe(r.Method) && !strings.HasPrefix(r.URL.Path, "/api/v1/signin/") {
 			got, want := r.Header.Get(csrfHeader), access.CSRF(id.Session)
 			if subtle.ConstantTimeCompare([]byte(got), []byte(want)) != 1 {
 				s.refuse(w, r.WithContext(ctx), http.StatusForbidden, "csrf", "the header "+csrfHeader+" is missing or wrong",

@@ -60,7 +60,9 @@ type Platform interface {
 
 	// Act does action to the container and returns the event that records it.
 	Act(ctx context.Context, containerID string, action Action, actor string) (event.Event, error)
-	// Undo reverts the action recorded by the event.
+	// Undo reverts an action. eventID is the event that records it, or the
+	// value of "undo" in the evidence of an event that tells of it; the event of
+	// the reversal has the same value as "undid".
 	Undo(ctx context.Context, eventID, actor string) error
 }
 

@@ -55,16 +55,17 @@ func (s *Server) signinRoutes(r *registrar) {
 			Token string `json:"token" minLength:"1" maxLength:"128" doc:"The part of the sign-in link after #"`
 		}
 	}
-	route(r, r.op("sign-in-link", "Session", "Sign in with a one-time link", 401, 429), "sign in",
+	route(r, r.op("sign-in-link", "Session", "Sign in with a one-time link", 401), "sign in",
 		func(ctx context.Context, in *linkSignInInput) (*signedIn, error) {
-			if err := s.slow("addr " + in.remote); err != nil {
-				return nil, err
-			}
+			// No limit on attempts: 128 bits are not guessed, and whoever floods
+			// the password form must not lock out the owner of the machine.
 			id, err := s.links.Redeem(in.Body.Token)
 			if err != nil {
-				s.byAddr.Fail("addr " + in.remote)
 				s.refused(in.req, "", "link", "Someone tried a sign-in link that is used, expired or wrong")
 				return nil, problem(http.StatusUnauthorized, "link", "This sign-in link was used already or has expired. `gabion console link` prints a new one.")
+			}
+			if err := s.leave(ctx); err != nil {
+				return nil, err
 			}
 			token, err := s.sessions.OpenLink(ctx, id, in.remote)
 			if err != nil {
@@ -101,6 +102,9 @@ func (s *Server) signinRoutes(r *registrar) {
 				return nil, err
 			}
 			s.byName.Clear(name)
+			if err := s.leave(ctx); err != nil {
+				return nil, err
+			}
 			token, err := s.sessions.OpenUser(ctx, user.Name, in.remote)
 			if err != nil {
 				return nil, err
@@ -130,6 +134,14 @@ func (s *Server) signinRoutes(r *registrar) {
 			c.MaxAge = -1
 			return &signedOut{SetCookie: c}, nil
 		})
+}
+
+// leave ends the session that the browser already has when it signs in anew.
+func (s *Server) leave(ctx context.Context) error {
+	if old := identity(ctx).Session; old != "" {
+		return s.sessions.Close(ctx, old)
+	}
+	return nil
 }
 
 func (s *Server) signedIn(id access.Identity) *signedIn {

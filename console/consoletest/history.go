@@ -7,13 +7,8 @@ import (
 	"time"
 
 	"github.com/gabion-dev/gabion/event"
-	"github.com/gabion-dev/gabion/fleet/store"
 	"github.com/gabion-dev/gabion/workload"
 )
-
-func storeQuery(containerID string) store.Query {
-	return store.Query{ContainerID: containerID, Kinds: []event.Kind{event.ResponseAction}, Limit: 1}
-}
 
 // history fills the store with the last three hours: an attack on the careless
 // dashboard, a surprise in shop/web, and the hum of an ordinary day.

@@ -10,7 +10,6 @@ import (
 
 	"github.com/gabion-dev/gabion/console"
 	"github.com/gabion-dev/gabion/event"
-	"github.com/gabion-dev/gabion/workload"
 )
 
 // Platform is the made-up node. It implements console.Platform.
@@ -227,7 +226,7 @@ func (p *Platform) Apply(ctx context.Context, yaml []byte, actor string) ([]stri
 			File: name + ".yaml", Line: 1, Source: string(yaml), Conditions: conditions(time.Now(), true, "")})
 	}
 	p.mu.Unlock()
-	return []string{id}, p.note(ctx, event.PolicyChange, workload.Ref{}, "", "Policy "+id+" was changed", actor)
+	return []string{id}, p.note(ctx, event.PolicyChange, "Policy "+id+" was changed", actor)
 }
 
 // Delete implements console.Platform.
@@ -240,7 +239,7 @@ func (p *Platform) Delete(ctx context.Context, id, actor string) error {
 	if !gone {
 		return fmt.Errorf("policy %s: %w", id, console.ErrNotFound)
 	}
-	return p.note(ctx, event.PolicyChange, workload.Ref{}, "", "Policy "+id+" was removed", actor)
+	return p.note(ctx, event.PolicyChange, "Policy "+id+" was removed", actor)
 }
 
 // Forecast implements console.Platform.
@@ -266,7 +265,7 @@ func (p *Platform) Promote(ctx context.Context, id, mode, actor string) error {
 	if q == nil {
 		return fmt.Errorf("policy %s: %w", id, console.ErrNotFound)
 	}
-	return p.note(ctx, event.PolicyPromote, workload.Ref{}, "", "Policy "+id+" is in "+mode+" now", actor)
+	return p.note(ctx, event.PolicyPromote, "Policy "+id+" is in "+mode+" now", actor)
 }
 
 // Learn implements console.Platform.
@@ -299,17 +298,32 @@ func (p *Platform) Act(ctx context.Context, containerID string, action console.A
 	}
 	words := map[console.Action]string{console.Quarantine: "was cut off from every network", console.Release: "has its network back",
 		console.Pause: "was paused", console.Resume: "goes on", console.Kill: "was killed"}
-	if err := p.note(ctx, event.ResponseAction, ref, containerID, "Container "+name+" "+words[action], actor); err != nil {
-		return event.Event{}, err
-	}
-	page, err := p.store.Events(ctx, storeQuery(containerID))
-	if err != nil || len(page.Events) == 0 {
-		return event.Event{}, fmt.Errorf("read back the action: %w", err)
-	}
+	e := p.event(event.ResponseAction, "Container "+name+" "+words[action], actor)
+	e.Workload, e.ContainerID, e.Reasons = ref, containerID, []string{"manual"}
+	e.Evidence = map[string]string{"action": string(action)}
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.acted[page.Events[0].ID] = containerID + " " + string(action)
-	return page.Events[0], nil
+	switch key := containerID + " " + string(action); action {
+	case console.Quarantine, console.Pause:
+		e.Evidence["undo"] = e.ID
+		p.acted[e.ID] = key
+	case console.Release:
+		p.ended(e.Evidence, containerID+" quarantine")
+	case console.Resume:
+		p.ended(e.Evidence, containerID+" pause")
+	}
+	p.mu.Unlock()
+	_, err = p.store.Append(ctx, []event.Event{e})
+	return e, err
+}
+
+// ended notes in evidence which action was in force and is no more.
+func (p *Platform) ended(evidence map[string]string, key string) {
+	for id, k := range p.acted {
+		if k == key {
+			evidence["undid"] = id
+			delete(p.acted, id)
+		}
+	}
 }
 
 func act(w *console.WorkloadDetail, c *console.Container, action console.Action) error {
@@ -350,7 +364,6 @@ func (p *Platform) container(id string) (*console.WorkloadDetail, *console.Conta
 func (p *Platform) Undo(ctx context.Context, eventID, actor string) error {
 	p.mu.Lock()
 	id, action, _ := strings.Cut(p.acted[eventID], " ")
-	delete(p.acted, eventID)
 	p.mu.Unlock()
 	back := map[string]console.Action{"quarantine": console.Release, "pause": console.Resume}[action]
 	if back == "" {
@@ -361,18 +374,16 @@ func (p *Platform) Undo(ctx context.Context, eventID, actor string) error {
 }
 
 // note appends an event of something done on purpose.
-func (p *Platform) note(ctx context.Context, kind event.Kind, ref workload.Ref, containerID, message, actor string) error {
-	p.mu.Lock()
-	p.serial++
-	id := fmt.Sprintf("done-%d", p.serial)
-	p.mu.Unlock()
-	now := time.Now().UTC()
-	e := event.Event{ID: id, Kind: kind, First: now, Last: now, Count: 1, Severity: event.Low, Message: message,
-		Node: "dock-1", Workload: ref, ContainerID: containerID, Actor: actor, Mechanism: "respond"}
-	if kind == event.ResponseAction {
-		e.Reasons = []string{"manual"}
-		e.Evidence = map[string]string{"undo": id}
-	}
-	_, err := p.store.Append(ctx, []event.Event{e})
+func (p *Platform) note(ctx context.Context, kind event.Kind, message, actor string) error {
+	_, err := p.store.Append(ctx, []event.Event{p.event(kind, message, actor)})
 	return err
+}
+
+func (p *Platform) event(kind event.Kind, message, actor string) event.Event {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.serial++
+	now := time.Now().UTC()
+	return event.Event{ID: fmt.Sprintf("done-%d", p.serial), Kind: kind, First: now, Last: now, Count: 1, Severity: event.Low,
+		Message: message, Node: "dock-1", Actor: actor, Mechanism: "respond"}
 }

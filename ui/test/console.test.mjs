@@ -195,6 +195,8 @@ test('a container is cut off after a question, and the action is undone', async 
     await ask.getByRole('button', { name: 'Undo' }).click()
     await quarantine.waitFor()
     assert.ok(!(await workload('shop', 'checkout')).quarantined)
+    await page.getByText('has its network back').first().waitFor()
+    assert.equal(await page.getByRole('button', { name: 'Undo' }).count(), 0, 'what was undone is not offered again')
 
     // What cannot be done any more is said in the dialog, not lost.
     const [first] = (await workload('shop', 'checkout')).running
