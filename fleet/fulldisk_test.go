@@ -51,17 +51,7 @@ func TestFullDiskLosesNothingUncounted(t *testing.T) {
 	record(500)
 	flush(t, r)
 
-	hog := filepath.Join(dir, "hog")
-	f, err := os.Create(hog)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for block := make([]byte, 1<<20); len(block) > 0; {
-		if _, err := f.Write(block); err != nil {
-			block = block[:len(block)/2]
-		}
-	}
-	_ = f.Close()
+	hog := fillDisk(t, dir)
 	begun := time.Now()
 	record(3000)
 	if took := time.Since(begun); took > 5*time.Second {
@@ -94,6 +84,80 @@ func TestFullDiskLosesNothingUncounted(t *testing.T) {
 	}
 	if len(s.Recovered()) != 0 {
 		t.Error("a full disk was taken for damage")
+	}
+}
+
+// fillDisk leaves no byte free and gives the file to remove.
+func fillDisk(t *testing.T, dir string) (hog string) {
+	t.Helper()
+	hog = filepath.Join(dir, "hog")
+	f, err := os.Create(hog)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for block := make([]byte, 1<<20); len(block) > 0; {
+		if _, err := f.Write(block); err != nil {
+			block = block[:len(block)/2]
+		}
+	}
+	return hog
+}
+
+// TestStartOnAFullDisk begins with no room at all, on a fresh folder and on one
+// that was used before.
+func TestStartOnAFullDisk(t *testing.T) {
+	testkit.RequireRoot(t)
+	for _, used := range []bool{false, true} {
+		t.Run(fmt.Sprintf("used=%v", used), func(t *testing.T) {
+			dir := t.TempDir()
+			if err := unix.Mount("gabiontest", dir, "tmpfs", 0, "size=64m"); err != nil {
+				testkit.Require(t, "tmpfs", false, err.Error())
+			}
+			t.Cleanup(func() { _ = unix.Unmount(dir, unix.MNT_DETACH) })
+			start := func() (r *fleet.Recorder, stop func()) {
+				b, err := bus.Open(t.Context(), bus.Config{Dir: filepath.Join(dir, "bus"), Retry: 10 * time.Millisecond})
+				if err != nil {
+					t.Fatal(err)
+				}
+				s, err := store.Open(t.Context(), store.Config{Path: filepath.Join(dir, "db", "events.db")})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if r, err = fleet.New(fleet.Config{Node: "n1"}, fleet.Deps{Bus: b, Store: s}); err != nil {
+					t.Fatal(err)
+				}
+				end := run(t, r)
+				return r, func() {
+					end()
+					if n := len(s.Recovered()); n != 0 {
+						t.Errorf("a full disk was taken for damage %d times", n)
+					}
+					_, _ = b.Close(), s.Close()
+				}
+			}
+			for _, sub := range []string{"bus", "db"} {
+				if err := os.Mkdir(filepath.Join(dir, sub), 0o700); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if used {
+				r, stop := start()
+				r.Record(denial(0, time.Now()))
+				flush(t, r)
+				stop()
+			}
+			hog := fillDisk(t, dir)
+			r, stop := start()
+			r.Record(denial(1, time.Now()))
+			until(t, "health says so", func() bool { return r.Stats().Degraded != "" })
+			if err := os.Remove(hog); err != nil {
+				t.Fatal(err)
+			}
+			until(t, "recovery", func() bool { return r.Stats().Degraded == "" && r.Stats().Queued == 0 })
+			flush(t, r)
+			stop()
+		})
 	}
 }
 

@@ -86,7 +86,9 @@ type session struct {
 	untrim  int64 // bytes acknowledged since the last trim
 }
 
-// Open starts the embedded bus on the files in cfg.Dir.
+// Open starts the embedded bus on the files in cfg.Dir. When the disk is too
+// full for that, the bus is given all the same and answers ErrFull until there
+// is room.
 func Open(ctx context.Context, cfg Config) (*NATS, error) {
 	if cfg.MaxBytes == 0 {
 		cfg.MaxBytes = 1 << 30
@@ -109,6 +111,10 @@ func Open(ctx context.Context, cfg Config) (*NATS, error) {
 	b := &NATS{cfg: cfg, active: map[string]bool{}, prefix: nats.NewInbox()[len("_INBOX."):]}
 	b.life, b.end = context.WithCancel(context.Background())
 	s, err := b.open(ctx)
+	if full := b.room(0); err != nil && full != nil {
+		cfg.Log.Error("bus can not be opened for want of room; it will be as soon as there is some", "dir", cfg.Dir, "cause", err)
+		return b, nil
+	}
 	if err != nil {
 		b.end()
 		return nil, fmt.Errorf("open bus in %s: %w", cfg.Dir, err)

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sys/unix"
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
 )
@@ -57,15 +58,17 @@ type SQLite struct {
 	mu        sync.RWMutex // writing: the handle is exchanged or closed
 	h         *handle
 	recovered []Recovered
-	// broken says why the file could not be opened again after damage.
-	broken error
-	closed bool
+	broken    error     // why there is no handle
+	lastTry   time.Time // to open the file again
+	closed    bool
 }
 
 var _ Store = (*SQLite)(nil)
 
 // Open opens or makes the store at cfg.Path. A file that is no sound database
-// is set aside (see Recovered); one written by a newer version is refused.
+// is set aside (see Recovered); one written by a newer version is refused. When
+// the disk is too full to open it, the store is given all the same and answers
+// ErrFull until there is room.
 func Open(ctx context.Context, cfg Config) (*SQLite, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
@@ -77,15 +80,54 @@ func Open(ctx context.Context, cfg Config) (*SQLite, error) {
 		return nil, fmt.Errorf("open event store: %w", err)
 	}
 	s := &SQLite{cfg: cfg}
-	h, err := openHandle(ctx, cfg.Path)
-	if damaged(err) {
-		h, err = s.startAfresh(ctx, err)
+	err := s.open(ctx)
+	if noRoom(err, cfg.Path) {
+		cfg.Log.Error("event store can not be opened for want of room; it will be as soon as there is some", "path", cfg.Path, "cause", err)
+		return s, nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("open event store %s: %w", cfg.Path, err)
 	}
-	s.h = h
 	return s, nil
+}
+
+// open makes the handle. mu is held, or nobody else knows s yet.
+func (s *SQLite) open(ctx context.Context) error {
+	h, err := openHandle(ctx, s.cfg.Path)
+	if damaged(err) && !noRoom(err, s.cfg.Path) {
+		h, err = s.startAfresh(ctx, err)
+	}
+	s.h, s.broken = h, err
+	return err
+}
+
+// openRoom is the room on the disk below which a failure to open the file says
+// nothing about the file.
+const openRoom = 1 << 20
+
+func noRoom(err error, path string) bool {
+	var st unix.Statfs_t
+	return err != nil && unix.Statfs(filepath.Dir(path), &st) == nil && st.Bavail*uint64(st.Bsize) < openRoom
+}
+
+// reopen tries to open a file that could not be opened before, at most once a second.
+func (s *SQLite) reopen(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return ErrClosed
+	}
+	if s.h != nil {
+		return nil
+	}
+	if time.Since(s.lastTry) > time.Second {
+		s.lastTry = time.Now()
+		if s.open(ctx) == nil {
+			s.cfg.Log.Info("event store is open again", "path", s.cfg.Path)
+			return nil
+		}
+	}
+	return fmt.Errorf("%w: open %s: %v", ErrFull, s.cfg.Path, s.broken)
 }
 
 // Recovered lists the damaged files that were set aside since Open, oldest first.
@@ -124,6 +166,11 @@ func (s *SQLite) startAfresh(ctx context.Context, cause error) (*handle, error) 
 // aside and fn run once more on the fresh one.
 func (s *SQLite) do(ctx context.Context, what string, fn func(*handle) error) error {
 	h, err := s.with(fn)
+	if errors.Is(err, errNotOpen) {
+		if err = s.reopen(ctx); err == nil {
+			h, err = s.with(fn)
+		}
+	}
 	if damaged(err) {
 		if err = s.exchange(ctx, h, err); err == nil {
 			_, err = s.with(fn)
@@ -145,7 +192,7 @@ func (s *SQLite) with(fn func(*handle) error) (*handle, error) {
 		return nil, ErrClosed
 	}
 	if s.h == nil {
-		return nil, s.broken
+		return nil, errNotOpen
 	}
 	return s.h, fn(s.h)
 }
@@ -163,13 +210,9 @@ func (s *SQLite) exchange(ctx context.Context, h *handle, cause error) error {
 	if h != nil {
 		h.close()
 	}
-	s.h, s.broken = nil, cause
 	fresh, err := s.startAfresh(ctx, cause)
-	if err != nil {
-		return err // the cause stays in broken, so the next call tries again
-	}
-	s.h, s.broken = fresh, nil
-	return nil
+	s.h, s.broken = fresh, err
+	return err
 }
 
 // Close implements Store.
@@ -199,6 +242,9 @@ func damaged(err error) bool {
 	c := code(err)
 	return c == sqlite3.SQLITE_CORRUPT || c == sqlite3.SQLITE_NOTADB || errors.Is(err, errUnsound)
 }
+
+// errNotOpen: there is no handle now.
+var errNotOpen = errors.New("the file is not open")
 
 var errUnsound = errors.New("the quick check found damage")
 
