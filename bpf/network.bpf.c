@@ -739,7 +739,7 @@ static __always_inline int family_denied(__u32 cid, __u32 family, __u32 proto)
 	return effect == EFFECT_BLOCKED;
 }
 
-/* The kernel asks only for internet sockets. Raw ones, MPTCP, SCTP and the like
+/* The kernel asks only for internet sockets. Raw ones, SCTP and the like
  * are judged by the floor; where a container has none, they are refused. */
 SEC("cgroup/sock_create")
 int net_sock_create(struct bpf_sock *ctx)
@@ -751,7 +751,7 @@ int net_sock_create(struct bpf_sock *ctx)
 	struct container *c = bpf_map_lookup_elem(&containers, &cid);
 	if (!c || !(c->flags & C_NO_FLOOR))
 		return 1;
-	if (ctx->type == SOCK_STREAM && ctx->protocol == IPPROTO_TCP)
+	if (ctx->type == SOCK_STREAM && (ctx->protocol == IPPROTO_TCP || ctx->protocol == IPPROTO_MPTCP))
 		return 1;
 	if (ctx->type == SOCK_DGRAM &&
 	    (ctx->protocol == IPPROTO_UDP || ctx->protocol == IPPROTO_ICMP || ctx->protocol == IPPROTO_ICMPV6))
@@ -1006,6 +1006,11 @@ static __always_inline void parse_ip6(struct __sk_buff *skb, struct packet *p, _
 	p->reasons = R_TOO_DEEP;
 }
 
+static __always_inline __u32 flow_time(void)
+{
+	return (__u32)(bpf_ktime_get_coarse_ns() >> 30);
+}
+
 static __always_inline int fresh(const struct flow *f, __u8 proto, __u32 now)
 {
 	/* A closed connection answers for its last packets a while. */
@@ -1070,7 +1075,6 @@ static __always_inline int quick(struct __sk_buff *skb, __u32 fid, __u32 generat
 	struct iphdr *ip = data + sizeof(*eth);
 	struct tcphdr *th = (void *)ip + sizeof(*ip);
 	struct flow_key k = {.floor = fid, .family = 4};
-	__u32 now = (__u32)(bpf_ktime_get_coarse_ns() >> 30);
 
 	if ((void *)&th->seq > (void *)(long)skb->data_end)
 		return -2;
@@ -1091,6 +1095,7 @@ static __always_inline int quick(struct __sk_buff *skb, __u32 fid, __u32 generat
 	}
 	if (k.proto == IPPROTO_UDP) {
 		struct flow *f = bpf_map_lookup_elem(&net_flows, &k);
+		__u32 now = flow_time();
 
 		if (!f || f->generation != generation || f->effect != EFFECT_PASS || !fresh(f, IPPROTO_UDP, now))
 			return -2;
@@ -1103,7 +1108,7 @@ static __always_inline int quick(struct __sk_buff *skb, __u32 fid, __u32 generat
 	if (th->syn && !th->ack) {
 		/* A hook has judged this peer and port for the same plan. */
 		struct happening h = {.cid = only, .dir = DIR_EGRESS, .proto = IPPROTO_TCP, .peer_port = k.rport};
-		struct flow fresh_flow = {.generation = generation, .dir = dir, .seq = th->seq, .last = now};
+		struct flow fresh_flow = {.generation = generation, .dir = dir, .seq = th->seq, .last = flow_time()};
 
 		if (!only || dir != DIR_EGRESS)
 			return -2;
@@ -1119,7 +1124,7 @@ static __always_inline int quick(struct __sk_buff *skb, __u32 fid, __u32 generat
 	if (f->effect == EFFECT_BLOCKED)
 		return TCX_DROP;
 	if (th->rst || th->fin || f->fins)
-		return closing(f, &k, th->fin, th->rst, dir, now);
+		return closing(f, &k, th->fin, th->rst, dir, flow_time());
 	return TCX_NEXT;
 }
 
@@ -1204,7 +1209,7 @@ static __always_inline int floor_packet(struct __sk_buff *skb, __u8 dir)
 		h.local_port = p.k.lport;
 	}
 
-	__u32 now = (__u32)(bpf_ktime_get_coarse_ns() >> 30);
+	__u32 now = flow_time();
 	if (p.frag == 2) {
 		p.k.kind = F_FRAGMENT;
 		p.k.lport = (__u16)p.frag_id;

@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path"
+	"path/filepath"
 	"slices"
 
 	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
 
 	"github.com/gabion-dev/gabion/api/v1alpha1"
 	"github.com/gabion-dev/gabion/facts"
@@ -147,7 +150,7 @@ func (f *Firewall) put(m *managed, peers policy.Peers, old *leftovers) ([]int, e
 	if m.floor == nil {
 		want.Flags |= flagNoFloor
 	}
-	if err := f.needHooks(want); err != nil {
+	if err := f.needHooks(m, want.Flags); err != nil {
 		return nil, err
 	}
 	const compared = flagsNet&^flagNetSlot | flagObserve
@@ -171,19 +174,47 @@ func (f *Firewall) put(m *managed, peers policy.Peers, old *leftovers) ([]int, e
 	return empty, err
 }
 
-// needHooks attaches the hooks that cost every process something only once a
-// plan needs them.
-func (f *Firewall) needHooks(c Container) error {
-	if c.Flags&(flagEgressListed|flagQuarantine) == 0 {
+// needHooks attaches the hooks that only some plans need. The one on socket
+// options would cost every process of the machine something, so it goes to the
+// container's own cgroup where that is known.
+func (f *Firewall) needHooks(m *managed, flags uint32) error {
+	if flags&(flagEgressListed|flagQuarantine) == 0 {
 		return nil
 	}
-	if err := f.attachHook("setsockopt"); err != nil {
-		return err
+	dir, own := ownCgroup(m.c)
+	if own {
+		if err := f.attachHookAt(fmt.Sprintf("setsockopt-%d", m.cid), dir); err != nil {
+			f.log.Warn("hook goes to the root of all cgroups instead", "container", m.c.ID, "err", err)
+			own = false
+		}
 	}
-	if c.Flags&flagNoFloor != 0 {
+	if !own {
+		if err := f.attachHook("setsockopt"); err != nil {
+			return err
+		}
+	}
+	if flags&flagNoFloor != 0 {
 		return f.attachHook("sock_create")
 	}
 	return nil
+}
+
+// ownCgroup finds the directory of a container's cgroup, and says no when it
+// is not surely the container's alone.
+func ownCgroup(c workload.Container) (string, bool) {
+	if path.Clean("/"+c.CgroupPath) == "/" || c.CgroupID == 0 {
+		return "", false
+	}
+	root, err := cgroupRoot("/proc/mounts")
+	if err != nil {
+		return "", false
+	}
+	dir := filepath.Join(root, c.CgroupPath)
+	var st unix.Stat_t
+	if err := unix.Stat(dir, &st); err != nil || st.Ino != c.CgroupID {
+		return "", false
+	}
+	return dir, true
 }
 
 func modeNumber(m v1alpha1.Mode) uint8 {
@@ -250,6 +281,7 @@ func (f *Firewall) Forget(containerID string) error {
 	if m.floor != nil {
 		errs = append(errs, f.leaveFloor(context.Background(), m.floor, m.cid))
 	}
+	errs = append(errs, f.detachHook(fmt.Sprintf("setsockopt-%d", m.cid)))
 	state := f.tables[m.cid]
 	errs = append(errs, f.drop(&state, 0), f.drop(&state, 1))
 	delete(f.tables, m.cid)

@@ -39,9 +39,10 @@ func (b *bench) off() {
 func (b *bench) on(managed *proc) {
 	b.fw.mu.Lock()
 	defer b.fw.mu.Unlock()
-	for _, h := range []string{"connect4", "connect6", "sendmsg4", "sendmsg6", "setsockopt"} {
+	for _, h := range []string{"connect4", "connect6", "sendmsg4", "sendmsg6"} {
 		must(b.t, b.fw.attachHook(h))
 	}
+	must(b.t, b.fw.needHooks(b.fw.managed[managed.id], flagEgressListed))
 	for _, fl := range b.fw.floors {
 		must(b.t, inNetns(managed.netns(), func() error { return b.fw.attachAll(fl) }))
 	}

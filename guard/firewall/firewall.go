@@ -180,11 +180,13 @@ func (f *Firewall) open() error {
 		}
 	}
 	// Hooks that few need stay where an earlier agent needed them.
-	for _, h := range []string{"sock_create", "setsockopt"} {
-		if _, err := os.Stat(filepath.Join(f.dir, h)); err == nil {
-			if err := f.attachHook(h); err != nil {
-				return err
-			}
+	for _, pattern := range []string{"sock_create", "setsockopt*"} {
+		pins, err := filepath.Glob(filepath.Join(f.dir, pattern))
+		if err != nil {
+			return fmt.Errorf("read pinned hooks: %w", err)
+		}
+		for _, pin := range pins {
+			f.adoptHook(filepath.Base(pin))
 		}
 	}
 	if err := f.adopt(); err != nil {

@@ -395,7 +395,7 @@ func (f *Firewall) tend(ctx context.Context) {
 		}
 		var e netContainer
 		if err := f.maps.Containers.Lookup(m.cid, &e); err == nil {
-			if err := f.needHooks(Container{Flags: e.Flags}); err != nil {
+			if err := f.needHooks(m, e.Flags); err != nil {
 				f.log.Error("hook is not in place", "err", err)
 			}
 		}

@@ -280,7 +280,7 @@ func (b *bench) enrol(p *proc, id string, cid uint32) {
 	var st unix.Stat_t
 	must(b.t, unix.Stat(filepath.Join(b.cgroup, id), &st))
 	p.id = id
-	p.c = workload.Container{ID: id, Name: id, PID: p.pid, CgroupID: st.Ino, Workload: workload.Ref{Namespace: "test", Name: id}}
+	p.c = workload.Container{ID: id, Name: id, PID: p.pid, CgroupID: st.Ino, CgroupPath: "/" + filepath.Base(b.cgroup) + "/" + id, Workload: workload.Ref{Namespace: "test", Name: id}}
 	if p.v4.IsValid() {
 		p.c.Addresses = []netip.Addr{p.v4, p.v6}
 	}

@@ -13,9 +13,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// hookAttach gives a hook's program and where it attaches.
+// hook gives a hook's program and its kind. A name may have a suffix: hooks of
+// one container are called "setsockopt-CID".
 func (f *Firewall) hook(name string) (*ebpf.Program, ebpf.AttachType) {
-	switch name {
+	kind, _, _ := strings.Cut(name, "-")
+	switch kind {
 	case "connect4":
 		return f.programs.Connect4, ebpf.AttachCGroupInet4Connect
 	case "connect6":
@@ -32,23 +34,30 @@ func (f *Firewall) hook(name string) (*ebpf.Program, ebpf.AttachType) {
 
 // attachHook attaches a hook to the root of all cgroups, or puts our program
 // into the link that an earlier agent left.
-func (f *Firewall) attachHook(name string) error {
+func (f *Firewall) attachHook(name string) error { return f.attachHookAt(name, f.cgroup) }
+
+// detachHook takes a hook away, if it is there.
+func (f *Firewall) detachHook(name string) error {
+	l := f.hooks[name]
+	if l == nil {
+		return nil
+	}
+	delete(f.hooks, name)
+	return detachLink(l)
+}
+
+func (f *Firewall) attachHookAt(name, cgroup string) error {
 	if f.hooks[name] != nil {
+		return nil
+	}
+	if f.adoptHook(name) {
 		return nil
 	}
 	prog, attach := f.hook(name)
 	pin := filepath.Join(f.dir, name)
-	if l, err := link.LoadPinnedLink(pin, nil); err == nil {
-		if err := l.Update(prog); err == nil {
-			f.hooks[name] = l
-			return nil
-		}
-		_ = l.Unpin()
-		_ = l.Close()
-	}
-	l, err := link.AttachCgroup(link.CgroupOptions{Path: f.cgroup, Attach: attach, Program: prog})
+	l, err := link.AttachCgroup(link.CgroupOptions{Path: cgroup, Attach: attach, Program: prog})
 	if err != nil {
-		return fmt.Errorf("attach %s to %s: %w", name, f.cgroup, err)
+		return fmt.Errorf("attach %s to %s: %w", name, cgroup, err)
 	}
 	if err := l.Pin(pin); err != nil {
 		_ = l.Close()
@@ -56,6 +65,25 @@ func (f *Firewall) attachHook(name string) error {
 	}
 	f.hooks[name] = l
 	return nil
+}
+
+// adoptHook puts our program into a link that an earlier agent pinned. A link
+// that does not take it (its cgroup is gone, or it is something else) is removed.
+func (f *Firewall) adoptHook(name string) bool {
+	pin := filepath.Join(f.dir, name)
+	l, err := link.LoadPinnedLink(pin, nil)
+	if err != nil {
+		return false
+	}
+	prog, _ := f.hook(name)
+	if err := l.Update(prog); err != nil {
+		f.log.Warn("pinned hook does not take the new program and is attached anew", "hook", name, "err", err)
+		_ = l.Unpin()
+		_ = l.Close()
+		return false
+	}
+	f.hooks[name] = l
+	return true
 }
 
 // detachLink ends a link now, whoever else holds it, and unpins it. A link
