@@ -775,7 +775,10 @@ static __noinline int judge(struct task_struct *task, struct linux_binprm *bprm,
 	parent_file = BPF_CORE_READ(task, real_parent, mm, exe_file);
 	if (parent_file) {
 		parent_inode = BPF_CORE_READ(parent_file, f_inode);
-		parent = BPF_CORE_READ(parent_inode, i_ino) ^ (__u64)BPF_CORE_READ(parent_inode, i_sb, s_dev) << 40;
+		/* The runtime's own program is another file at every start (runc copies
+		 * itself): it is no parent that could be learned. */
+		if (lookup_task(d->ppid))
+			parent = BPF_CORE_READ(parent_inode, i_ino) ^ (__u64)BPF_CORE_READ(parent_inode, i_sb, s_dev) << 40;
 		d->parent[63] = 0;
 		bpf_probe_read_kernel_str(d->parent, sizeof(d->parent),
 					  BPF_CORE_READ(parent_file, f_path.dentry, d_name.name));

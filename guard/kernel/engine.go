@@ -62,9 +62,10 @@ type Engine struct {
 
 	apply sync.Mutex // serialises changes of what is enforced
 
-	mu    sync.Mutex // guards byID, byCID
-	byID  map[string]*managed
-	byCID map[uint32]*managed
+	mu      sync.Mutex // guards the maps below
+	byID    map[string]*managed
+	byCID   map[uint32]*managed
+	judging map[uint32]bool // processes that judgeVerified is at work on
 
 	report reporter
 	fan    *fanotify // nil without backend C
@@ -117,7 +118,7 @@ func Open(cfg Config, deps Deps) (*Engine, error) {
 	e := &Engine{
 		cfg: cfg, log: deps.Log, sink: deps.Sink, now: deps.Now,
 		byID: map[string]*managed{}, byCID: map[uint32]*managed{},
-		verify: make(chan startRecord, 1024),
+		verify: make(chan startRecord, 1024), judging: map[uint32]bool{},
 	}
 	if err := e.open(); err != nil {
 		return nil, fmt.Errorf("open kernel engine: %w", err)
@@ -177,6 +178,10 @@ func (e *Engine) open() (err error) {
 
 // Maps are the maps shared with the firewall.
 func (e *Engine) Maps() *Maps { return e.l.maps }
+
+// Known lists the identifiers of all containers that are set up in the kernel,
+// also by an earlier agent. Those that have ended meanwhile need Forget.
+func (e *Engine) Known() []string { return e.l.maps.known() }
 
 // Run reads what the kernel reports, gives signs of life and answers fanotify
 // until ctx ends.
@@ -309,6 +314,7 @@ func (e *Engine) applyLocked(ctx context.Context, c workload.Container, plan *po
 	e.byID[c.ID], e.byCID[m.cid] = m, m
 	e.mu.Unlock()
 	e.judgeHeld(m, r)
+	e.judgePending(m)
 	if before == nil {
 		e.observeRunning(m, r)
 	}

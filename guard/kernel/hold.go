@@ -67,7 +67,7 @@ func (e *Engine) NotAContainer(cgroupID uint64) error {
 func (e *Engine) heldIn(cgroupID uint64) ([]int, error) {
 	var out []int
 	err := e.eachHeld(func(pid uint32, h heldValue) {
-		if h.Cgroup == cgroupID && h.Released == 0 {
+		if h.Cgroup == cgroupID && h.Released == 0 && h.CID == 0 {
 			out = append(out, int(pid))
 		}
 	})
@@ -96,7 +96,7 @@ func (e *Engine) expireHeld() {
 			return
 		}
 		if h.CID != 0 {
-			e.judgeVerified(startRecord{PID: pid, CID: h.CID})
+			e.judgeVerified(startRecord{PID: pid, CID: h.CID, Time: h.Time}, true)
 			return
 		}
 		e.log.Error("a container's first program was held too long and goes on without a policy of its own",
@@ -157,7 +157,7 @@ func (e *Engine) verifyHeld(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case s := <-e.verify:
-			e.judgeVerified(s)
+			e.judgeVerified(s, false)
 		}
 	}
 }
@@ -165,29 +165,92 @@ func (e *Engine) verifyHeld(ctx context.Context) error {
 // judgeVerified compares the file of a held program with the image, which the
 // kernel programs found changed since it was last compared (a chmod is enough),
 // and lets the program go on or not. What cannot be compared counts as changed.
-func (e *Engine) judgeVerified(s startRecord) {
+// A program of a container that was not applied yet, by an agent that follows
+// another, waits for that unless this is its last chance.
+func (e *Engine) judgeVerified(s startRecord, last bool) {
 	pid := int(s.PID)
-	m := e.findCID(s.CID)
-	err := ErrUnknownContainer
-	if m != nil {
-		var r *rootfs
-		if r, err = openRoot(pid); err == nil {
-			var p running
-			if p, err = e.inspect(m, r, pid); err == nil {
-				e.pass(m, p)
-			}
-			r.Close()
-		}
+	if !e.takeUp(s.PID) {
+		return
 	}
-	if err != nil {
-		// A killed process ends here as well, and needs no second kill.
-		e.log.Warn("compare a held program with the image; it is ended", "pid", pid, "err", err)
-		if m == nil || m.entry.ExecMode == modeProtect {
-			_ = unix.Kill(pid, unix.SIGKILL)
-		}
+	defer e.layDown(s.PID)
+	m := e.findCID(s.CID)
+	if m == nil && !last {
+		return
+	}
+	if err := e.compareHeld(m, pid); err != nil {
+		e.endHeld(m, s, err)
 	}
 	if err := e.Release(pid); err != nil {
 		e.log.Error("release held program", "pid", pid, "err", err)
+	}
+}
+
+// takeUp reports whether a held process is ours to judge: held still, and not
+// being judged.
+func (e *Engine) takeUp(pid uint32) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	var h heldValue
+	if e.judging[pid] || e.l.maps.held.Lookup(pid, &h) != nil || h.Released != 0 {
+		return false
+	}
+	e.judging[pid] = true
+	return true
+}
+
+func (e *Engine) layDown(pid uint32) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	delete(e.judging, pid)
+}
+
+func (e *Engine) compareHeld(m *managed, pid int) error {
+	if m == nil {
+		return ErrUnknownContainer
+	}
+	r, err := openRoot(pid)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	p, err := e.inspect(m, r, pid)
+	if err != nil {
+		return err
+	}
+	e.pass(m, p)
+	return nil
+}
+
+// endHeld deals with a held program that could not be compared: it counts as
+// changed.
+func (e *Engine) endHeld(m *managed, s startRecord, why error) {
+	if m == nil {
+		m = &managed{cid: s.CID}
+		if e.l.maps.Containers.Lookup(s.CID, &m.entry) != nil {
+			return // forgotten: nobody's policy
+		}
+	}
+	effect := uint8(effectWouldBlock)
+	if m.entry.ExecMode == modeProtect {
+		effect = effectBlocked
+		if unix.Kill(int(s.PID), unix.SIGKILL) != nil {
+			return // it ended by itself, which is why it could not be looked at
+		}
+	}
+	e.log.Warn("a held program could not be compared with the image and counts as changed", "pid", s.PID, "err", why)
+	p := running{process: event.Process{PID: int(s.PID)}}
+	e.countAgent(m, effect, policy.ReasonChanged|policy.ReasonUnknown, int(m.entry.DriftRule), p, 0)
+}
+
+// judgePending compares what was held before this container was applied.
+func (e *Engine) judgePending(m *managed) {
+	err := e.eachHeld(func(pid uint32, h heldValue) {
+		if h.CID == m.cid && h.Released == 0 {
+			e.judgeVerified(startRecord{PID: pid, CID: h.CID, Time: h.Time}, true)
+		}
+	})
+	if err != nil {
+		e.log.Error("look for held programs", "container", m.c.ID, "err", err)
 	}
 }
 
@@ -198,7 +261,7 @@ func (e *Engine) settleHeld() error {
 		switch {
 		case h.Released != 0:
 		case h.CID != 0:
-			e.judgeVerified(startRecord{PID: pid, CID: h.CID})
+			e.judgeVerified(startRecord{PID: pid, CID: h.CID, Time: h.Time}, true)
 		default:
 			if err := e.Release(int(pid)); err != nil {
 				e.log.Error("release held program", "pid", pid, "err", err)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/cilium/ebpf"
@@ -106,6 +107,14 @@ func (m *Maps) number(containerID string) (uint32, error) {
 	}
 	m.cids.Store(containerID, cid)
 	return cid, nil
+}
+
+// known lists the containers that have a number.
+func (m *Maps) known() []string {
+	var out []string
+	m.cids.Range(func(id, _ any) bool { out = append(out, id.(string)); return true })
+	slices.Sort(out)
+	return out
 }
 
 // readNames learns the numbers that an earlier agent gave.

@@ -17,6 +17,7 @@ import (
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/ringbuf"
+	"golang.org/x/sys/unix"
 
 	"github.com/gabion-dev/gabion/event"
 	"github.com/gabion-dev/gabion/guard"
@@ -40,6 +41,8 @@ type reporter struct {
 	lost     map[uint32]uint64
 	overflow map[uint32]uint64
 	wake     chan struct{}
+	keys     []CountKey // room for reading counts
+	counts   []Count
 }
 
 type cause struct {
@@ -96,38 +99,57 @@ func (e *Engine) Flush() error {
 	r := &e.report
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	var key CountKey
-	var n Count
-	it := e.l.maps.Counts.Iterate()
-	for it.Next(&key, &n) {
+	err := r.eachCount(e.l.maps.Counts, func(key CountKey, n Count) {
 		if key.Kind != kindExec && key.Kind != kindAgent {
-			continue
+			return
 		}
 		c := r.told[key]
 		if c == nil {
 			id, ok := e.containerID(key.CID)
 			if !ok {
-				continue // forgotten between the two
+				return // forgotten between the two
 			}
 			c = &cause{denial: e.describe(id, key)}
 			r.told[key] = c
 		}
 		if n.N <= c.n {
-			continue
+			return
 		}
 		c.n = n.N
 		c.denial.Count, c.denial.First, c.denial.Last = n.N, e.wall(n.First), e.wall(n.Last)
 		e.sink.Denied(c.denial)
-	}
-	// Entries that go while we read make the kernel stop early; the next poll
-	// reads on.
-	if err := it.Err(); err != nil && !errors.Is(err, ebpf.ErrIterationAborted) {
+	})
+	if err != nil {
 		return fmt.Errorf("read counts: %w", err)
 	}
 	if err := e.losses(e.l.maps.lost, r.lost, func(l *guard.Loss, n uint64) { l.Observations = n }); err != nil {
 		return err
 	}
 	return e.losses(e.l.maps.Overflow, r.overflow, func(l *guard.Loss, n uint64) { l.Causes = n })
+}
+
+// eachCount reads all counts, many at a time.
+func (r *reporter) eachCount(m *ebpf.Map, fn func(CountKey, Count)) error {
+	if r.keys == nil {
+		r.keys, r.counts = make([]CountKey, 512), make([]Count, 512)
+	}
+	var cursor ebpf.MapBatchCursor
+	for {
+		n, err := m.BatchLookup(&cursor, r.keys, r.counts, nil)
+		for i := range n {
+			fn(r.keys[i], r.counts[i])
+		}
+		switch {
+		case errors.Is(err, ebpf.ErrKeyNotExist):
+			return nil // that was all
+		case errors.Is(err, unix.ENOSPC) && len(r.keys) < int(m.MaxEntries()):
+			// A bucket with more entries than there is room for; begin again.
+			r.keys, r.counts = make([]CountKey, 2*len(r.keys)), make([]Count, 2*len(r.counts))
+			cursor = ebpf.MapBatchCursor{}
+		case err != nil:
+			return err
+		}
+	}
 }
 
 func (e *Engine) losses(m *ebpf.Map, told map[uint32]uint64, set func(*guard.Loss, uint64)) error {
