@@ -12,7 +12,7 @@
 //   - cgroup hooks (connect, sendmsg) know the process. What is forbidden fails
 //     at once with EPERM, and the denial names who tried.
 //   - the floor, two small programs on every interface inside the container's
-//     network namespace, sees each packet: raw and packet sockets, processes
+//     network namespace, sees every packet: raw and packet sockets, processes
 //     that entered the namespace from elsewhere, connections older than the
 //     plan, and everything that arrives. A flow table lets replies pass; a plan
 //     that changes has a new generation, and flows are judged again.
@@ -20,9 +20,9 @@
 // What stops what:
 //
 //	connect, sendto, connected UDP, TCP fast open, io_uring    hooks, EPERM; floor below
-//	SOCK_RAW, MPTCP subflows, SCTP, UDP-Lite, ICMP, tunnels    floor
+//	SOCK_RAW, SCTP, UDP-Lite, ICMP, tunnels                    floor
 //	AF_PACKET frames                                           floor
-//	AF_PACKET with PACKET_QDISC_BYPASS, AF_XDP                 setsockopt hook, EPERM
+//	options of AF_PACKET (queue bypass, rings) and AF_XDP      setsockopt hook, EPERM
 //	ingress                                                    floor
 //	AF_VSOCK                                                   nothing here: needs the LSM backend or seccomp
 //
@@ -40,6 +40,11 @@
 //
 // A denial counts attempts: a TCP connection that is tried again by
 // retransmission counts once, a datagram counts each time.
+//
+// Hooks that judge connections are attached to the root of all cgroups, so that
+// a process that is moved stays who it is; guard/kernel's task numbers name it.
+// The hook on socket options would cost every process something and goes to the
+// container's own cgroup, where that is known.
 //
 // Everything is pinned. An agent that is killed leaves rules, hooks, floors
 // and flows in force, and the next one takes them over.
