@@ -28,7 +28,7 @@ func history(now time.Time, m *Memory) {
 		return workload.Ref{Namespace: ns, Name: name, Kind: "Deployment"}
 	}
 	dash := func(e event.Event) event.Event {
-		e.Workload, e.ContainerID, e.Container, e.Image = ref("ops", "dashboard"), id("opsdashboard"), "dashboard", "docker.io/careless/dashboard:latest"
+		e.Workload, e.ContainerID, e.Container, e.Image = ref("ops", "dashboard"), id("opsdashboard"), "dashboard", "registry.ops.example/careless/dashboard:latest"
 		e.Mode, e.Verdict, e.Effect = "Protect", event.Deny, event.Blocked
 		return e
 	}

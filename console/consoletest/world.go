@@ -205,29 +205,29 @@ func workloads(now time.Time) []console.WorkloadDetail {
 	}
 	db := console.WorkloadDetail{
 		Workload: console.Workload{
-			Ref: workload.Ref{Namespace: "data", Name: "orders-db", Kind: "StatefulSet"}, Images: []string{"docker.io/library/postgres:17.2"},
+			Ref: workload.Ref{Namespace: "data", Name: "orders-db", Kind: "StatefulSet"}, Images: []string{"registry.data.example/postgres:17.2"},
 			Mode: map[string]string{"process": "Learn"}, Policies: nil, Coverage: []console.Coverage{execKill}, State: "learning",
 		},
-		Running: []console.Container{box("data", "orders-db", "-0", "docker.io/library/postgres:17.2", "10.88.0.20", first, "postgres")},
+		Running: []console.Container{box("data", "orders-db", "-0", "registry.data.example/postgres:17.2", "10.88.0.20", first, "postgres")},
 		Profile: console.Profile{Since: first, Last: now.Add(-20 * time.Minute), Replicas: 1, Processes: []console.LearnedProcess{
 			ran("/usr/lib/postgresql/17/bin/postgres", "containerd-shim", 1, first, now.Add(-time.Hour)), ran("/usr/bin/pg_isready", "containerd-shim", 1, first, now.Add(-time.Minute))}},
 	}
 	dash := console.WorkloadDetail{
 		Workload: console.Workload{
-			Ref: workload.Ref{Namespace: "ops", Name: "dashboard", Kind: "Container"}, Images: []string{"docker.io/careless/dashboard:latest"},
+			Ref: workload.Ref{Namespace: "ops", Name: "dashboard", Kind: "Container"}, Images: []string{"registry.ops.example/careless/dashboard:latest"},
 			Mode: map[string]string{"process": "Protect", "network": "Protect"}, Policies: []string{"ClusterWorkloadPolicy/baseline", "WorkloadPolicy/ops/dashboard"},
 			Coverage: []console.Coverage{execKill, netBoth}, State: "enforced",
 		},
-		Running: []console.Container{box("ops", "dashboard", "", "docker.io/careless/dashboard:latest", "10.88.0.31", first, "/srv/dashboard")},
+		Running: []console.Container{box("ops", "dashboard", "", "registry.ops.example/careless/dashboard:latest", "10.88.0.31", first, "/srv/dashboard")},
 		Profile: console.Profile{Since: first, Last: first.Add(time.Minute), Replicas: 1, Processes: []console.LearnedProcess{ran("/srv/dashboard", "dockerd", 1, first, first)}},
 	}
 	exporter := console.WorkloadDetail{
 		Workload: console.Workload{
-			Ref: workload.Ref{Namespace: "ops", Name: "node-exporter", Kind: "DaemonSet"}, Images: []string{"quay.io/prometheus/node-exporter:v1.9.0"},
+			Ref: workload.Ref{Namespace: "ops", Name: "node-exporter", Kind: "DaemonSet"}, Images: []string{"registry.ops.example/node-exporter:v1.9.0"},
 			Mode: map[string]string{"process": "Protect", "network": "Protect"}, Policies: []string{"ClusterWorkloadPolicy/baseline"},
 			Coverage: []console.Coverage{execKill, netNone}, State: "blind",
 		},
-		Running: []console.Container{box("ops", "node-exporter", "-t4m2v", "quay.io/prometheus/node-exporter:v1.9.0", "", first, "/bin/node_exporter")},
+		Running: []console.Container{box("ops", "node-exporter", "-t4m2v", "registry.ops.example/node-exporter:v1.9.0", "", first, "/bin/node_exporter")},
 	}
 	out := []console.WorkloadDetail{checkout, web, db, dash, exporter}
 	for i, name := range []string{"cart", "catalog", "mailer", "payments", "search", "invoice-batch", "sessions"} {
