@@ -577,6 +577,8 @@ static __noinline __u32 drift(struct container *c, struct inode *inode, __u32 de
 	if (dev != c->root_dev)
 		return R_DRIFT;
 	if (BPF_CORE_READ(sb, s_magic) == OVERLAYFS_MAGIC) {
+		if (!bpf_core_type_exists(struct ovl_inode))
+			return R_CHANGED | R_UNKNOWN;
 		/* vfs_inode is inside ovl_inode: step back from one to the other. */
 		struct ovl_inode *oi =
 			(void *)inode - bpf_core_field_offset(struct ovl_inode, vfs_inode);

@@ -8,7 +8,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
 
 	"github.com/gabion-dev/gabion/api/v1alpha1"
@@ -586,4 +588,119 @@ func TestHeldByKilledAgent(t *testing.T) {
 	_ = agent.Wait()
 	start(t, Config{PinDir: pinDir, Hold: true, HoldBound: 1})
 	eventually(t, "output", func() bool { return b.output() == "tool\n" })
+}
+
+// Sets of rules that are not in force any more, and containers that are gone,
+// leave nothing in the maps.
+func TestForgetLeavesNothing(t *testing.T) {
+	image := newImage(t)
+	b := sleeper(t, image)
+	e := start(t, Config{})
+	size := func(m *ebpf.Map) (n int) {
+		t.Helper()
+		key, value := make([]byte, m.KeySize()), make([]byte, m.ValueSize())
+		it := m.Iterate()
+		for it.Next(&key, &value) {
+			n++
+		}
+		if err := it.Err(); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	maps := e.Maps()
+	e.mustApply(t, b, listed())
+	rules := size(maps.execRules)
+	for range 5 {
+		e.mustApply(t, b, listed())
+	}
+	if n := size(maps.execRules); n != rules {
+		t.Errorf("%d rules after the same plan again, %d before", n, rules)
+	}
+	b.exec("/usr/bin/tool")
+	if known := e.Known(); !slices.Equal(known, []string{b.id}) {
+		t.Errorf("known: %q", known)
+	}
+	if err := e.Forget(b.id); err != nil {
+		t.Fatal(err)
+	}
+	e.denied(t, 1, byPath("/usr/bin/tool")) // told before it was forgotten
+	for name, m := range map[string]*ebpf.Map{
+		"rules": maps.execRules, "containers": maps.Containers, "cgroups": maps.Cgroups, "counts": maps.Counts,
+		"tasks": maps.Tasks, "files": maps.files, "names": maps.names,
+	} {
+		if n := size(m); n != 0 {
+			t.Errorf("%s: %d entries left", name, n)
+		}
+	}
+	// A number is never given twice.
+	e.mustApply(t, b, nil)
+	if cid, _ := maps.CID(b.id); cid != 2 {
+		t.Errorf("number %d", cid)
+	}
+}
+
+// A program that must be compared under an agent that does not know the
+// container yet waits until it does.
+func TestHeldForTheNextAgent(t *testing.T) {
+	image := newImage(t)
+	b := newBox(t, image, "/bin/sh", "-c", "while ! [ -f /tmp/go ]; do sleep 0.05; done; chmod 700 /usr/bin/tool; /usr/bin/tool; /bin/cp /usr/bin/app /tmp/x; /tmp/x; echo end").run()
+	pinDir := pins(t)
+	plan := makePlan(policy.ProcessPlan{Mode: v1alpha1.Protect, DenyDrift: true})
+	first, err := Open(Config{PinDir: pinDir}, Deps{Log: testLog(), Sink: newSink()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := first.Apply(context.Background(), b.c, plan); err != nil {
+		t.Fatal(err)
+	}
+	if err := first.Close(true); err != nil {
+		t.Fatal(err)
+	}
+	e := start(t, Config{PinDir: pinDir, HoldBound: time.Minute})
+	if err := os.WriteFile(filepath.Join("/proc", itoa(b.c.PID), "root/tmp/go"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "a held program", func() bool {
+		n := 0
+		_ = e.eachHeld(func(_ uint32, h heldValue) {
+			if h.Released == 0 && h.CID != 0 {
+				n++
+			}
+		})
+		return n > 0
+	})
+	e.mustApply(t, b, plan)
+	eventually(t, "the end", func() bool { return strings.Contains(b.output(), "end") })
+	if out := b.output(); !strings.Contains(out, "tool") || strings.Contains(out, "app") {
+		t.Errorf("output: %q", out)
+	}
+	eventually(t, "a denial", func() bool {
+		return e.Flush() == nil && e.sink.total(func(d guard.Denial) bool { return d.Path == "/tmp/x" && d.Reasons == policy.ReasonDrift }) == 1
+	})
+}
+
+// What a flood of new causes cannot tell apart is counted.
+func TestLossesAreTold(t *testing.T) {
+	e := start(t, Config{})
+	if _, err := e.Maps().number("lossy"); err != nil {
+		t.Fatal(err)
+	}
+	cid, _ := e.Maps().CID("lossy")
+	for _, n := range []uint64{3, 5} {
+		if err := errors.Join(e.Maps().lost.Put(cid, n), e.Maps().Overflow.Put(cid, 2*n)); err != nil {
+			t.Fatal(err)
+		}
+		if err := e.Flush(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var sum guard.Loss
+	for _, l := range e.sink.lost {
+		sum.Observations += l.Observations
+		sum.Causes += l.Causes
+	}
+	if sum.Observations != 5 || sum.Causes != 10 {
+		t.Errorf("losses: %+v", e.sink.lost)
+	}
 }

@@ -113,8 +113,12 @@ func load(pinDir string) (*loaded, error) {
 	return l, nil
 }
 
-// overlayTypes gives the types of overlayfs where it is a module.
+// overlayTypes gives the types of overlayfs where it is a module, which the
+// question for the file system makes the kernel load.
 func overlayTypes() []*btf.Spec {
+	if fd, err := unix.Fsopen("overlay", unix.FSOPEN_CLOEXEC); err == nil {
+		unix.Close(fd)
+	}
 	if _, err := os.Stat("/sys/kernel/btf/overlay"); err != nil {
 		return nil
 	}
