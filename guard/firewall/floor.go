@@ -164,13 +164,14 @@ func (f *Firewall) newFloor(cookie uint64) (*floorState, error) {
 }
 
 // writeFloor publishes the members. The generation grows, so that flows are
-// judged again by whoever is behind the floor now.
+// judged again by whoever is behind the floor now; it grows in large steps
+// because the programs add the generations of the members, which grow by ones.
 func (f *Firewall) writeFloor(fl *floorState) error {
 	var v netFloor
 	if err := f.own.Floors.Lookup(fl.number, &v); err != nil {
 		return fmt.Errorf("read floor %d: %w", fl.number, err)
 	}
-	v = netFloor{Netns: fl.cookie, Generation: v.Generation + 1, N: uint32(len(fl.cids))}
+	v = netFloor{Netns: fl.cookie, Generation: v.Generation + 1<<16, N: uint32(len(fl.cids))}
 	copy(v.Cids[:], fl.cids)
 	if err := f.own.Floors.Update(fl.number, &v, ebpf.UpdateAny); err != nil {
 		return fmt.Errorf("write floor %d: %w", fl.number, err)
