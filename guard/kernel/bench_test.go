@@ -255,3 +255,18 @@ func median(v []float64) float64 {
 func forkExec(prog string, out int) (int, error) {
 	return syscall.ForkExec(prog, []string{prog}, &syscall.ProcAttr{Files: []uintptr{uintptr(out), uintptr(out), uintptr(out)}})
 }
+
+// BenchmarkApply is the time from knowing a container to its policy in force,
+// which a held container waits for.
+func BenchmarkApply(b *testing.B) {
+	c := sleeper(b, newImage(b))
+	e := start(b, Config{})
+	plan := makePlan(policy.ProcessPlan{
+		Mode: v1alpha1.Protect, Listed: true, DenyDrift: true,
+		Allow: []policy.ExecRule{file("/usr/bin/app"), file("/bin/sh"), file("/bin/sleep"), tree("/opt"), inDir("/usr/local/bin")},
+		Deny:  []policy.ExecRule{names("wget", "nc", "ncat"), names("apk", "apt", "yum"), names("bash", "zsh")},
+	})
+	for b.Loop() {
+		e.mustApply(b, c, plan)
+	}
+}

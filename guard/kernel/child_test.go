@@ -1,9 +1,10 @@
 package kernel
 
 import (
-	"bytes"
+	"bufio"
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"runtime"
@@ -13,8 +14,6 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/gabion-dev/gabion/guard"
 )
 
 func itoa(n int) string { return strconv.Itoa(n) }
@@ -65,10 +64,17 @@ func memfdRun(t *testing.T, maps *Maps, cid uint32) (string, error) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &out
+	pipe, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
+	}
+	// Its own start must be over before it has a number.
+	out := bufio.NewReader(pipe)
+	if line, err := out.ReadString('\n'); err != nil || line != "ready\n" {
+		t.Fatalf("child: %q %v", line, err)
 	}
 	threads, err := os.ReadDir("/proc/" + itoa(cmd.Process.Pid) + "/task")
 	if err != nil {
@@ -83,8 +89,8 @@ func memfdRun(t *testing.T, maps *Maps, cid uint32) (string, error) {
 	if _, err := in.Write([]byte("g")); err != nil {
 		t.Fatal(err)
 	}
-	err = cmd.Wait()
-	return out.String(), err
+	text, _ := io.ReadAll(out)
+	return string(text), cmd.Wait()
 }
 
 // agentChild is an agent in a process of its own, to be killed.
@@ -127,11 +133,11 @@ func startAgent(t *testing.T, pinDir string, env ...string) *exec.Cmd {
 
 var sharedEngine struct {
 	sync.Mutex
-	r *running1
+	r *live
 }
 
 // shared is one engine for tests of many containers that run side by side.
-func shared(t *testing.T) *running1 {
+func shared(t *testing.T) *live {
 	t.Helper()
 	sharedEngine.Lock()
 	defer sharedEngine.Unlock()
@@ -151,7 +157,7 @@ func shared(t *testing.T) *running1 {
 		ctx, cancel := context.WithCancel(context.Background())
 		done := make(chan error, 1)
 		go func() { done <- e.Run(ctx) }()
-		sharedEngine.r = &running1{Engine: e, sink: s, stop: func() {
+		sharedEngine.r = &live{Engine: e, sink: s, stop: func() {
 			cancel()
 			err := <-done
 			fmt.Fprintln(os.Stderr, "shared engine:", err, e.Close(false), unix.Unmount(dir, unix.MNT_DETACH), os.Remove(dir))
@@ -167,5 +173,3 @@ func testMain(m *testing.M) int {
 	}
 	return code
 }
-
-var _ guard.Sink = (*sink)(nil)

@@ -145,7 +145,7 @@ func TestKernelAgreesWithDecide(t *testing.T) {
 }
 
 // of gives the denials under one plan.
-func (r *running1) of(tag uint32) (out []guard.Denial) {
+func (r *live) of(tag uint32) (out []guard.Denial) {
 	r.report.mu.Lock()
 	defer r.report.mu.Unlock()
 	for key, c := range r.report.told {
@@ -157,7 +157,7 @@ func (r *running1) of(tag uint32) (out []guard.Denial) {
 }
 
 // agreeEvaluate checks the agent's own evaluator, for held programs, as well.
-func agreeEvaluate(t *testing.T, e *running1, b *box, plan *policy.Plan, x policy.Exec) {
+func agreeEvaluate(t *testing.T, e *live, b *box, plan *policy.Plan, x policy.Exec) {
 	t.Helper()
 	m := e.find(b.id)
 	r, err := openRoot(b.c.PID)

@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"path"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -141,11 +140,11 @@ func (f *fanotify) run(ctx context.Context) error {
 				if ctx.Err() != nil || f.gone() {
 					return nil
 				}
-				return fmt.Errorf("read fanotify: %w", err)
+				return f.giveUp(err)
 			}
 			evs, ok := parseFanEvents(buf[:n])
 			if !ok {
-				return errors.New("read fanotify: events of an unknown version")
+				return f.giveUp(errors.New("events of an unknown version"))
 			}
 			for _, ev := range evs {
 				if ev.fd < 0 {
@@ -163,6 +162,12 @@ func (f *fanotify) run(ctx context.Context) error {
 		}
 	})
 	return g.Wait()
+}
+
+// giveUp goes on without backend C: the kernel programs need nobody.
+func (f *fanotify) giveUp(why error) error {
+	f.e.log.Error("fanotify is given up, scripts are not compared any more", "err", why)
+	return f.close()
 }
 
 func (f *fanotify) gone() bool {
@@ -341,45 +346,4 @@ func exempt(rules []policy.ExecRule, name string) bool {
 		}
 	}
 	return false
-}
-
-// maxSnapshot bounds the programs listed for a root that is no overlay.
-const maxSnapshot = 20000
-
-// snapshot lists the executable files of a root that is no overlay, as they
-// are now, as the image's.
-func (e *Engine) snapshot(m *managed, r *rootfs) (n int, err error) {
-	base := "/proc/" + strconv.Itoa(m.c.PID) + "/root"
-	var top unix.Stat_t
-	if err := unix.Fstat(int(r.dir.Fd()), &top); err != nil {
-		return 0, fmt.Errorf("list programs: %w", err)
-	}
-	seen := 0
-	err = filepath.WalkDir(base+"/", func(p string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return nil //nolint:nilerr // what vanishes while we look is not listed
-		}
-		var st unix.Stat_t
-		if unix.Lstat(p, &st) != nil {
-			return nil
-		}
-		if st.Dev != top.Dev {
-			if d.IsDir() {
-				return fs.SkipDir
-			}
-			return nil
-		}
-		if seen++; seen > 10*maxSnapshot {
-			return fmt.Errorf("list programs: more than %d files", 10*maxSnapshot)
-		}
-		if st.Mode&unix.S_IFMT != unix.S_IFREG || st.Mode&0o111 == 0 {
-			return nil
-		}
-		if n++; n > maxSnapshot {
-			return fmt.Errorf("list programs: more than %d", maxSnapshot)
-		}
-		key := fileKey{Ino: st.Ino, Dev: m.top.dev, Size: uint64(st.Size), CtimeSec: uint64(st.Ctim.Sec), CtimeNsec: uint32(st.Ctim.Nsec)}
-		return e.l.maps.files.Put(key, fileImage)
-	})
-	return n, err
 }

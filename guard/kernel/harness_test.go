@@ -9,9 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -119,26 +117,20 @@ func pins(t testing.TB) string {
 	return filepath.Join(dir, "gabiontest")
 }
 
-type logWriter struct{ t testing.TB }
-
-func (w logWriter) Write(p []byte) (int, error) {
-	w.t.Log(strings.TrimSpace(string(p)))
-	return len(p), nil
-}
-
 // testLog logs to stderr: a test's log must not be used after its end.
 func testLog() *slog.Logger {
 	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 }
 
-type running1 struct {
+// live is an engine that runs.
+type live struct {
 	*Engine
 	sink *sink
 	stop func()
 }
 
 // start opens an engine and runs it until stop or the test's end.
-func start(t testing.TB, cfg Config) *running1 {
+func start(t testing.TB, cfg Config) *live {
 	t.Helper()
 	s := newSink()
 	if cfg.PinDir == "" {
@@ -152,7 +144,7 @@ func start(t testing.TB, cfg Config) *running1 {
 	done := make(chan error, 1)
 	go func() { done <- e.Run(ctx) }()
 	var once sync.Once
-	r := &running1{Engine: e, sink: s}
+	r := &live{Engine: e, sink: s}
 	r.stop = func() {
 		once.Do(func() {
 			cancel()
@@ -451,7 +443,7 @@ func makePlan(p policy.ProcessPlan) *policy.Plan {
 	return plan
 }
 
-func (r *running1) mustApply(t testing.TB, b *box, plan *policy.Plan) guard.Coverage {
+func (r *live) mustApply(t testing.TB, b *box, plan *policy.Plan) guard.Coverage {
 	t.Helper()
 	cov, err := r.Apply(context.Background(), b.c, plan)
 	if err != nil {
@@ -461,7 +453,7 @@ func (r *running1) mustApply(t testing.TB, b *box, plan *policy.Plan) guard.Cove
 }
 
 // denied waits until the engine has told of exactly n denials that match.
-func (r *running1) denied(t testing.TB, n uint64, match func(guard.Denial) bool) {
+func (r *live) denied(t testing.TB, n uint64, match func(guard.Denial) bool) {
 	t.Helper()
 	if err := r.Flush(); err != nil {
 		t.Fatal(err)
@@ -474,5 +466,3 @@ func (r *running1) denied(t testing.TB, n uint64, match func(guard.Denial) bool)
 func hasReason(want policy.Reason) func(guard.Denial) bool {
 	return func(d guard.Denial) bool { return d.Reasons&want == want }
 }
-
-var _ = slices.Contains[[]string]

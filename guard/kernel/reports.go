@@ -82,7 +82,7 @@ func (e *Engine) poll(ctx context.Context) error {
 	defer t.Stop()
 	for {
 		if err := e.Flush(); err != nil {
-			return err
+			e.log.Error("read counts of denials; they are read again", "err", err)
 		}
 		select {
 		case <-ctx.Done():

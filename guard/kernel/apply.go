@@ -1,0 +1,311 @@
+package kernel
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"io/fs"
+	"strings"
+
+	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
+
+	"github.com/gabion-dev/gabion/api/v1alpha1"
+	"github.com/gabion-dev/gabion/guard"
+	"github.com/gabion-dev/gabion/policy"
+	"github.com/gabion-dev/gabion/workload"
+)
+
+func planMode(m v1alpha1.Mode) uint8 {
+	switch m {
+	case v1alpha1.Monitor:
+		return modeMonitor
+	case v1alpha1.Protect:
+		return modeProtect
+	}
+	return modeLearn
+}
+
+// Apply installs or replaces the process section of a container's plan; a nil
+// plan, or one without the section, only observes. The switch from the earlier
+// section to this one is one step. Programs that were held before the
+// container was known are judged now; call Release afterwards. The error is
+// ErrGone when the container has ended, ErrTooManyRules when the plan is too
+// large; what was in force stays in force then.
+func (e *Engine) Apply(ctx context.Context, c workload.Container, plan *policy.Plan) (guard.Coverage, error) {
+	e.apply.Lock()
+	defer e.apply.Unlock()
+	cov, err := e.applyLocked(ctx, c, plan)
+	if err != nil {
+		return cov, fmt.Errorf("apply process section to container %s: %w", c.Short(), err)
+	}
+	return cov, nil
+}
+
+func (e *Engine) applyLocked(ctx context.Context, c workload.Container, plan *policy.Plan) (guard.Coverage, error) {
+	cov := guard.Coverage{Section: "process", Mechanism: "none"}
+	if err := ctx.Err(); err != nil {
+		return cov, err
+	}
+	if c.PID <= 0 {
+		return cov, fmt.Errorf("%w: it has no process", ErrGone)
+	}
+	r, err := openRoot(c.PID)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ESRCH) {
+		return cov, fmt.Errorf("%w: %w", ErrGone, err)
+	}
+	if err != nil {
+		return cov, err
+	}
+	defer r.Close()
+	m := &managed{c: c, plan: plan, mounts: r.mounts, top: r.top, prefix: r.prefix}
+	proc := m.process()
+	var unmatched []int
+	if m.set, unmatched, err = compileRules(r, e.h, proc); err != nil {
+		return cov, err
+	}
+	before := e.find(c.ID)
+	_, known := e.l.maps.CID(c.ID)
+	if m.cid, err = e.l.maps.number(c.ID); err != nil {
+		return cov, err
+	}
+	m.entry = Container{Flags: FlagObserve, RootDev: r.top.dev, RootIno: r.ino, Plan: planTag(plan)}
+	degraded := e.prepareDrift(m, r, proc)
+	if proc != nil {
+		m.entry.ExecMode = planMode(proc.Mode)
+		m.entry.ListRule, m.entry.DriftRule = uint16(proc.ListRule), uint16(proc.DriftRule)
+		if proc.Listed {
+			m.entry.Flags |= FlagExecListed
+		}
+		if proc.Listed || len(proc.Deny) > 0 {
+			m.entry.Flags |= FlagExecPaths
+		}
+	}
+	if !known {
+		// Device numbers are used again: verdicts of an earlier file system
+		// under this one's number mean nothing.
+		if err := deleteWhere(e.l.maps.files, func(k fileKey) bool { return k.Dev == r.top.dev && m.entry.Flags&FlagSnapshot == 0 }); err != nil {
+			return cov, fmt.Errorf("drop verdicts of an earlier file system: %w", err)
+		}
+	}
+	if e.fan != nil && m.layers != nil {
+		if err := e.fan.mark(c.PID); err != nil {
+			degraded = append(degraded, fmt.Sprintf("fanotify cannot watch this container (%v): scripts are not compared with the image", err))
+		}
+	}
+	if err := e.install(m, before); err != nil {
+		return cov, err
+	}
+	cgroupNote, err := e.claim(m, r)
+	if err != nil {
+		return cov, err
+	}
+	if cgroupNote != "" {
+		degraded = append(degraded, cgroupNote)
+	}
+	e.mu.Lock()
+	e.byID[c.ID], e.byCID[m.cid] = m, m
+	e.mu.Unlock()
+	e.judgeHeld(m, r)
+	e.judgePending(m)
+	if before == nil {
+		e.observeRunning(m, r)
+	}
+	return e.coverage(m, degraded, unmatched), nil
+}
+
+// prepareDrift finds out how the container's files can be compared with the
+// image's, and says what is missing.
+func (e *Engine) prepareDrift(m *managed, r *rootfs, proc *policy.ProcessPlan) (degraded []string) {
+	wanted := proc != nil && proc.DenyDrift
+	if wanted {
+		m.entry.Flags |= FlagDenyDrift
+	}
+	if r.top.fstype == "overlay" {
+		l, err := parseLayers(r.top.super)
+		if err == nil {
+			err = l.reachable()
+		}
+		if err != nil {
+			if wanted {
+				degraded = append(degraded, fmt.Sprintf("image layers cannot be read (%v): files that the container wrote count as changed", err))
+			}
+			return degraded
+		}
+		m.layers = &l
+		if wanted {
+			m.entry.Flags |= FlagVerify
+		}
+		if e.fan == nil && wanted {
+			degraded = append(degraded, fmt.Sprintf("no fanotify (%v): scripts are not compared with the image", e.fanErr))
+		}
+		return degraded
+	}
+	if !wanted {
+		return nil
+	}
+	n, err := e.snapshot(m, r)
+	if err != nil {
+		m.entry.Flags &^= FlagDenyDrift
+		return []string{fmt.Sprintf("drift is not enforced: the root is %s, not an overlay, and listing its programs failed: %v", r.top.fstype, err)}
+	}
+	m.entry.Flags |= FlagSnapshot
+	return []string{fmt.Sprintf("the root is %s, not an overlay: drift is judged against the %d programs found when the policy was applied, by change time, and scripts are not checked", r.top.fstype, n)}
+}
+
+// install writes the rules as a new set, switches the container's entry to it
+// in one step, and drops the earlier set.
+func (e *Engine) install(m *managed, before *managed) error {
+	maps := e.l.maps
+	var set uint32
+	if len(m.set) > 0 {
+		if err := maps.set(func(s *settings) { s.NextSet++; set = s.NextSet }); err != nil {
+			return err
+		}
+		for key, v := range m.set {
+			key.Set = set
+			if err := maps.execRules.Put(key, v); err != nil {
+				return errors.Join(fmt.Errorf("write %d rules: %w", len(m.set), err), e.dropSet(set))
+			}
+		}
+	}
+	m.entry.Rules = set
+	var old uint32
+	err := maps.Update(m.cid, func(c *Container) {
+		old = c.Rules
+		c.Flags = c.Flags&^flagsExec | m.entry.Flags&flagsExec
+		c.ExecMode, c.ListRule, c.DriftRule = m.entry.ExecMode, m.entry.ListRule, m.entry.DriftRule
+		c.RootDev, c.RootIno = m.entry.RootDev, m.entry.RootIno
+		c.Plan, c.Rules = m.entry.Plan, set
+		m.entry = *c
+	})
+	if err != nil {
+		return errors.Join(err, e.dropSet(set))
+	}
+	if before != nil && before.entry.Rules == old {
+		return e.dropKeys(old, before.set)
+	}
+	return e.dropSet(old)
+}
+
+func (e *Engine) dropKeys(set uint32, keys ruleSet) error {
+	for key := range keys {
+		key.Set = set
+		if err := e.l.maps.execRules.Delete(key); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+			return fmt.Errorf("drop earlier rules: %w", err)
+		}
+	}
+	return nil
+}
+
+func (e *Engine) dropSet(set uint32) error {
+	if set == 0 {
+		return nil
+	}
+	if err := deleteWhere(e.l.maps.execRules, func(k ruleKey) bool { return k.Set == set }); err != nil {
+		return fmt.Errorf("drop earlier rules: %w", err)
+	}
+	return nil
+}
+
+func planTag(p *policy.Plan) uint32 {
+	if p == nil {
+		return 0
+	}
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(p.ID)) // never fails
+	return h.Sum32()
+}
+
+func (e *Engine) coverage(m *managed, degraded []string, unmatched []int) guard.Coverage {
+	cov := guard.Coverage{Section: "process", Mechanism: mechanismKill, Degraded: strings.Join(degraded, "; ")}
+	proc := m.process()
+	if e.fan != nil && m.layers != nil && proc != nil && proc.DenyDrift {
+		cov.Mechanism += " + " + mechanismFanotify
+	}
+	switch {
+	case proc == nil || proc.Mode == v1alpha1.Learn:
+		cov.Guarantee = "every program start is seen; nothing is stopped"
+	case proc.Mode == v1alpha1.Monitor:
+		cov.Guarantee = "every program start is judged and counted exactly; nothing is stopped"
+	default:
+		cov.Guarantee = "a forbidden program is killed before its first instruction, and counted exactly"
+	}
+	for _, n := range unmatched {
+		if m.plan != nil && n < len(m.plan.Rules) {
+			cov.Unmatched = append(cov.Unmatched, m.plan.Rules[n].Field)
+		}
+	}
+	return cov
+}
+
+// Forget ends the enforcement of a container that is gone, after reporting its
+// last counts. A container that is not known is no error.
+func (e *Engine) Forget(containerID string) error {
+	e.apply.Lock()
+	defer e.apply.Unlock()
+	maps := e.l.maps
+	cid, ok := maps.CID(containerID)
+	if !ok {
+		return nil
+	}
+	var c Container
+	if err := maps.Containers.Lookup(cid, &c); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+		return fmt.Errorf("forget container %q: %w", containerID, err)
+	}
+	errs := []error{deleteKey(maps.Containers, cid)}
+	errs = append(errs, e.Flush())
+	if m := e.find(containerID); m != nil {
+		if m.cgroup != 0 {
+			errs = append(errs, deleteKey(maps.Cgroups, m.cgroup))
+		}
+		errs = append(errs, e.dropKeys(c.Rules, m.set))
+	} else {
+		errs = append(errs, deleteValues(maps.Cgroups, cid), e.dropSet(c.Rules))
+	}
+	errs = append(errs,
+		deleteValues(maps.Tasks, cid),
+		deleteWhere(maps.Counts, func(k CountKey) bool { return k.CID == cid && (k.Kind == kindExec || k.Kind == kindAgent) }),
+		deleteWhere(maps.files, func(k fileKey) bool { return k.Dev == c.RootDev && c.Flags&FlagSnapshot == 0 }),
+		deleteKey(maps.lost, cid), deleteKey(maps.Overflow, cid), deleteKey(maps.names, cid))
+	e.report.forget(cid)
+	e.mu.Lock()
+	delete(e.byID, containerID)
+	delete(e.byCID, cid)
+	e.mu.Unlock()
+	maps.cids.Delete(containerID)
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("forget container %q: %w", containerID, err)
+	}
+	return nil
+}
+
+func deleteKey(m *ebpf.Map, key any) error {
+	if err := m.Delete(key); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+		return err
+	}
+	return nil
+}
+
+// deleteValues removes the entries that hold cid. The key type is the map's own.
+func deleteValues(m *ebpf.Map, cid uint32) error {
+	key := make([]byte, m.KeySize())
+	var value uint32
+	var gone [][]byte
+	it := m.Iterate()
+	for it.Next(&key, &value) {
+		if value == cid {
+			gone = append(gone, append([]byte(nil), key...))
+		}
+	}
+	if err := it.Err(); err != nil && !errors.Is(err, ebpf.ErrIterationAborted) {
+		return err
+	}
+	for _, k := range gone {
+		if err := deleteKey(m, k); err != nil {
+			return err
+		}
+	}
+	return nil
+}
