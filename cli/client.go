@@ -12,8 +12,11 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"strconv"
 	"syscall"
 	"time"
+
+	"github.com/gabion-dev/gabion/console"
 )
 
 // client speaks the console's HTTP API over the running gabion's unix socket.
@@ -152,4 +155,20 @@ func (c *client) lines(ctx context.Context, path string, query url.Values, fn fu
 		return exit(ExitUnreachable, fmt.Errorf("follow gabion: %w", err))
 	}
 	return nil
+}
+
+// all reads every page of a list.
+func all[T any](ctx context.Context, c *client, path string) ([]T, error) {
+	out := []T{}
+	for {
+		var page console.List[T]
+		q := url.Values{"limit": {"500"}, "offset": {strconv.Itoa(len(out))}}
+		if err := c.get(ctx, path, q, &page); err != nil {
+			return nil, err
+		}
+		out = append(out, page.Items...)
+		if len(page.Items) == 0 || len(out) >= page.Total {
+			return out, nil
+		}
+	}
 }

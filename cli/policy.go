@@ -11,7 +11,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -171,30 +170,21 @@ when a document is refused (with --strict also for warnings).`,
 
 // liveContainers asks the running gabion for every container it knows.
 func liveContainers(ctx context.Context, c *client) ([]workload.Container, error) {
+	list, err := all[console.Workload](ctx, c, "/workloads")
+	if err != nil {
+		return nil, err
+	}
 	out := []workload.Container{}
-	for seen := 0; ; {
-		var page struct {
-			Items []console.Workload `json:"items"`
-			Total int                `json:"total"`
-		}
-		q := url.Values{"limit": {"200"}, "offset": {strconv.Itoa(seen)}}
-		if err := c.get(ctx, "/workloads", q, &page); err != nil {
+	for _, w := range list {
+		d, err := getWorkload(ctx, c, w.Ref)
+		if err != nil {
 			return nil, err
 		}
-		for _, w := range page.Items {
-			d, err := getWorkload(ctx, c, w.Ref)
-			if err != nil {
-				return nil, err
-			}
-			for _, r := range d.Running {
-				out = append(out, r.Container)
-			}
-		}
-		seen += len(page.Items)
-		if len(page.Items) == 0 || seen >= page.Total {
-			return out, nil
+		for _, r := range d.Running {
+			out = append(out, r.Container)
 		}
 	}
+	return out, nil
 }
 
 func getWorkload(ctx context.Context, c *client, ref workload.Ref) (console.WorkloadDetail, error) {

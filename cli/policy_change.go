@@ -265,17 +265,15 @@ func listPoliciesCommand(env *Env) *cobra.Command {
 		Short: "List the policies in force and the files that were refused",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			var list struct {
-				Items []console.Policy `json:"items"`
-			}
-			if err := env.client().get(cmd.Context(), "/policies", url.Values{"limit": {"500"}}, &list); err != nil {
+			list, err := all[console.Policy](cmd.Context(), env.client(), "/policies")
+			if err != nil {
 				return err
 			}
 			if output == "json" {
-				return printJSON(env, list.Items)
+				return printJSON(env, list)
 			}
 			var rows [][]term.Cell
-			for _, p := range list.Items {
+			for _, p := range list {
 				state := term.C(term.Good, "in force")
 				for _, c := range p.Conditions {
 					switch {

@@ -40,21 +40,19 @@ func workloadsCommand(env *Env) *cobra.Command {
 				showWorkload(env, d)
 				return nil
 			}
-			var list struct {
-				Items []console.Workload `json:"items"`
-			}
-			if err := c.get(cmd.Context(), "/workloads", nil, &list); err != nil {
+			list, err := all[console.Workload](cmd.Context(), c, "/workloads")
+			if err != nil {
 				return err
 			}
 			if output == "json" {
-				return printJSON(env, list.Items)
+				return printJSON(env, list)
 			}
-			if len(list.Items) == 0 {
+			if len(list) == 0 {
 				env.Err.Printf("no containers run here and nothing was learned yet\n")
 				return nil
 			}
-			rows := make([][]term.Cell, 0, len(list.Items))
-			for _, w := range list.Items {
+			rows := make([][]term.Cell, 0, len(list))
+			for _, w := range list {
 				blocked := term.T("-")
 				if w.Blocked > 0 {
 					blocked = term.C(term.Good, "%d", w.Blocked)

@@ -28,14 +28,21 @@ type lateSink struct {
 	guard.Sink
 }
 
+// holdBound is how long a container's first program may wait for its policy.
+// Starting late is better than starting without.
+const holdBound = 10 * time.Second
+
 func openKernel(cfg Config, node string, log *slog.Logger, sink guard.Sink) (k kernelPart) {
-	k.engine, k.why = kernel.Open(kernel.Config{PinDir: cfg.Pins, Hold: !cfg.NoHold, Node: node}, kernel.Deps{Log: log, Sink: sink, Now: time.Now})
+	open := func() {
+		k.engine, k.why = kernel.Open(kernel.Config{PinDir: cfg.Pins, Hold: !cfg.NoHold, HoldBound: holdBound, Node: node}, kernel.Deps{Log: log, Sink: sink, Now: time.Now})
+	}
+	open()
 	if errors.Is(k.why, kernel.ErrLayout) {
 		// Another version left this behind; what it enforced is enforced again
 		// a moment later, from the same policies.
 		log.Warn("pinned state of another version is replaced", "pins", cfg.Pins)
 		if err := Remove(cfg.Pins); err == nil {
-			k.engine, k.why = kernel.Open(kernel.Config{PinDir: cfg.Pins, Hold: !cfg.NoHold, Node: node}, kernel.Deps{Log: log, Sink: sink, Now: time.Now})
+			open()
 		}
 	}
 	if k.why != nil {

@@ -114,9 +114,7 @@ func Open(ctx context.Context, cfg Config, log *slog.Logger) (p *Platform, err e
 	if p.library, err = content.Load(); err != nil {
 		return p, err
 	}
-	var aside []store.Recovered
-	if p.store, err = store.Open(ctx, store.Config{Path: filepath.Join(cfg.Data, "events.db"), Log: log, Now: time.Now,
-		OnRecovered: func(r store.Recovered) { aside = append(aside, r) }}); err != nil {
+	if p.store, err = store.Open(ctx, store.Config{Path: filepath.Join(cfg.Data, "events.db"), Log: log, Now: time.Now}); err != nil {
 		return p, err
 	}
 	if p.bus, err = bus.Open(ctx, bus.Config{Dir: filepath.Join(cfg.Data, "bus"), Log: log}); err != nil {
@@ -128,8 +126,8 @@ func Open(ctx context.Context, cfg Config, log *slog.Logger) (p *Platform, err e
 	}); err != nil {
 		return p, err
 	}
-	for _, r := range aside {
-		p.recorder.Record(p.health("store-"+r.Aside, event.High, r.String()))
+	for _, r := range p.store.Recovered() {
+		p.recorder.Record(fleet.Damaged(r))
 	}
 	checks := []v1alpha1.Validator{respond.Check}
 	if p.folder, err = folder.New(folder.Config{Dir: cfg.Policies, LastGood: filepath.Join(cfg.Data, "last-good"), Checks: checks}); err != nil {

@@ -71,8 +71,8 @@ type Profiles interface {
 // Config sizes the agent. The zero value is usable.
 type Config struct {
 	Node string
-	// StartBound is how long a held container may wait for its policy before
-	// it goes on without; default 1.5 s.
+	// StartBound is how long the runtime may take to say who a held container
+	// is; default 1.5 s.
 	StartBound time.Duration
 	// SaveEvery is how often changed profiles are saved; default 5 s.
 	SaveEvery time.Duration
@@ -113,10 +113,9 @@ type Agent struct {
 	starts  chan guard.Start
 	changed chan struct{} // holds one token after the policies changed
 
-	// apply serialises changes of what is enforced; mu guards the fields below.
-	apply sync.Mutex
+	refresh sync.Mutex // one change of neighbours at a time
 
-	mu         sync.Mutex
+	mu         sync.Mutex // guards the fields below
 	policies   *policy.Set
 	entries    map[string]*entry
 	profiles   map[workload.Ref]*learned
@@ -127,6 +126,10 @@ type Agent struct {
 }
 
 type entry struct {
+	// applying serialises what is enforced on this container; containers do
+	// not wait for each other.
+	applying sync.Mutex
+
 	c           workload.Container
 	plan        *policy.Plan
 	applied     bool
@@ -182,7 +185,7 @@ func New(cfg Config, deps Deps) (*Agent, error) {
 
 // startWorkers answer held containers side by side: one slow runtime answer
 // must not hold up the next container.
-const startWorkers = 4
+const startWorkers = 16
 
 // Run works until ctx ends.
 func (a *Agent) Run(ctx context.Context) error {
@@ -266,8 +269,8 @@ func (a *Agent) SetPolicies(ctx context.Context, set *policy.Set) {
 // begin handles the first program of a container nobody has told of.
 func (a *Agent) begin(ctx context.Context, s guard.Start) {
 	bound, cancel := context.WithTimeout(ctx, a.cfg.StartBound)
-	defer cancel()
 	c, ok, err := a.deps.Discovery.Identify(bound, s.PID, s.CgroupID)
+	cancel()
 	switch {
 	case err != nil:
 		a.deps.Log.Warn("identify starting container", "pid", s.PID, "cgroup", s.CgroupID, "err", err)
@@ -278,7 +281,7 @@ func (a *Agent) begin(ctx context.Context, s guard.Start) {
 			}
 		}
 	default:
-		a.adopt(bound, c, s.Held)
+		a.adopt(ctx, c, s.Held)
 	}
 	if s.Held && a.deps.Kernel != nil {
 		if err := a.deps.Kernel.Release(s.PID); err != nil {
@@ -336,7 +339,7 @@ func (a *Agent) gone(ctx context.Context, id string) {
 	if !ok {
 		return
 	}
-	a.apply.Lock()
+	e.applying.Lock()
 	if a.deps.Kernel != nil {
 		if err := a.deps.Kernel.Forget(id); err != nil {
 			a.deps.Log.Warn("forget container in kernel", "container", e.c.Short(), "err", err)
@@ -347,7 +350,7 @@ func (a *Agent) gone(ctx context.Context, id string) {
 			a.deps.Log.Warn("forget container in firewall", "container", e.c.Short(), "err", err)
 		}
 	}
-	a.apply.Unlock()
+	e.applying.Unlock()
 	a.refreshNeighbours(ctx)
 	ev := a.about(e.c, event.ContainerStop, "stop")
 	ev.Message = fmt.Sprintf("%s stopped (container %s)", e.c.Workload, e.c.Short())
@@ -368,11 +371,16 @@ func (a *Agent) reconcileAll(ctx context.Context) {
 
 // reconcile makes what is enforced on one container what policy says now.
 func (a *Agent) reconcile(ctx context.Context, id string) {
-	a.apply.Lock()
-	defer a.apply.Unlock()
 	a.mu.Lock()
-	e, ok := a.entries[id]
-	if !ok || e.c.PID == 0 {
+	e := a.entries[id]
+	a.mu.Unlock()
+	if e == nil {
+		return
+	}
+	e.applying.Lock()
+	defer e.applying.Unlock()
+	a.mu.Lock()
+	if a.entries[id] != e || e.c.PID == 0 {
 		a.mu.Unlock()
 		return
 	}
@@ -395,11 +403,8 @@ func (a *Agent) reconcile(ctx context.Context, id string) {
 	}
 
 	a.mu.Lock()
-	if e = a.entries[id]; e == nil {
-		a.mu.Unlock()
-		return
-	}
-	e.plan, e.applied, e.coverage, e.blind = plan, true, coverage, blind
+	// What failed is tried again at the next look.
+	e.plan, e.applied, e.coverage, e.blind = plan, err == nil, coverage, blind
 	if e.enforcedAt.IsZero() {
 		e.enforcedAt = a.deps.Now()
 	}
@@ -472,6 +477,8 @@ func (a *Agent) reportBlind(ctx context.Context, c workload.Container, plan *pol
 
 // refreshNeighbours tells the firewall who lives at which address now.
 func (a *Agent) refreshNeighbours(ctx context.Context) {
+	a.refresh.Lock()
+	defer a.refresh.Unlock()
 	a.mu.Lock()
 	containers := make([]workload.Container, 0, len(a.entries))
 	for _, id := range slices.Sorted(maps.Keys(a.entries)) {
@@ -484,8 +491,6 @@ func (a *Agent) refreshNeighbours(ctx context.Context) {
 	if same || a.deps.Firewall == nil {
 		return
 	}
-	a.apply.Lock()
-	defer a.apply.Unlock()
 	if err := a.deps.Firewall.Refresh(ctx, n); err != nil {
 		a.deps.Log.Error("refresh addresses of workloads in firewall", "err", err)
 	}

@@ -377,7 +377,7 @@ func TestCommandLine(t *testing.T) {
 		t.Fatalf("apply: %v\n%s", err, out)
 	}
 	m.state("web", "monitored")
-	if out, err := m.g.Run(m.ctx, "policy", "promote", "WorkloadPolicy/shop/web", "--mode", "Protect"); err != nil {
+	if out, err := m.g.Run(m.ctx, "policy", "promote", "WorkloadPolicy/shop/web", "Protect", "--force"); err != nil {
 		t.Fatalf("promote: %v\n%s", err, out)
 	}
 	m.state("web", "enforced")
