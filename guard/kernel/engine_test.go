@@ -570,6 +570,8 @@ func TestHoldBound(t *testing.T) {
 	e := start(t, Config{Hold: true, HoldBound: 1})
 	b := newBox(t, image, "/usr/bin/tool").run()
 	eventually(t, "output", func() bool { return b.output() == "tool\n" })
+	e.sink.mu.Lock()
+	defer e.sink.mu.Unlock()
 	if len(e.sink.starts) == 0 {
 		t.Error("no start was told of")
 	}

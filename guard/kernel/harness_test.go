@@ -27,14 +27,14 @@ import (
 
 // sink keeps what the engine reports.
 type sink struct {
-	mu       sync.Mutex
-	denials  map[string]guard.Denial
-	order    []guard.Denial
-	seen     []guard.Observation
-	starts   []guard.Start
-	lost     []guard.Loss
-	onStart  func(guard.Start)
-	startsCh chan guard.Start
+	mu      sync.Mutex
+	denials map[string]guard.Denial
+	order   []guard.Denial
+	seen    []guard.Observation
+	starts  []guard.Start
+	lost    []guard.Loss
+	onStart func(guard.Start)
+	answers sync.WaitGroup // calls of onStart
 }
 
 func newSink() *sink { return &sink{denials: map[string]guard.Denial{}} }
@@ -58,7 +58,7 @@ func (s *sink) Started(st guard.Start) {
 	s.starts = append(s.starts, st)
 	s.mu.Unlock()
 	if fn != nil {
-		go fn(st)
+		s.answers.Go(func() { fn(st) })
 	}
 }
 
@@ -147,6 +147,7 @@ func start(t testing.TB, cfg Config) *live {
 	r := &live{Engine: e, sink: s}
 	r.stop = func() {
 		once.Do(func() {
+			s.answers.Wait()
 			cancel()
 			if err := <-done; err != nil {
 				t.Errorf("run: %v", err)
