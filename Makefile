@@ -46,7 +46,7 @@ generate: ## make generated files again: BPF objects, API description, reference
 
 .PHONY: ui
 ui: ## build the web UI into ui/dist (committed)
-	cd ui && npm ci --no-audit --no-fund && npm run build
+	cd ui && npm ci --no-audit --no-fund && npm run build && npm run check
 
 .PHONY: lint
 lint: ## gofmt, vet, staticcheck

@@ -15,6 +15,15 @@ if ! command -v clang-14 >/dev/null || [ ! -e /usr/include/bpf/bpf_helpers.h ]; 
 fi
 go generate ./...
 sums >"$after"
+if [ -d ui/node_modules ] && command -v npm >/dev/null; then
+	(cd ui && npm run --silent build >/dev/null && npm run --silent check)
+	if ! git diff --exit-code --stat -- ui/dist; then
+		echo "ui/dist is not what ui/src makes; run 'make ui' and commit the result"
+		exit 1
+	fi
+else
+	echo "skipped: the web UI is not built again (npm or ui/node_modules is missing)"
+fi
 if ! diff -u "$before" "$after"; then
 	echo "generated files differ from what their sources make; run 'make generate' and commit the result"
 	exit 1

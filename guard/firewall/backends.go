@@ -9,8 +9,8 @@ func Backends() []guard.Backend {
 			ID: "cgroup/connect", Section: "network",
 			Needs:     []string{"network programs", "cgroup/connect", "cgroup/sendmsg"},
 			Guarantee: "a forbidden connect or send fails at once with EPERM, with the process known; pinned, so it outlives the agent",
-			Stops:     []string{"TCP and UDP to peers that no rule names, IPv4 and IPv6", "socket families that bypass the floor"},
-			Passes:    []string{"packets made on raw sockets (the floor below drops them)", "content on an allowed port"},
+			Stops:     []string{"TCP and UDP to peers that no rule names, IPv4 and IPv6", "socket families that bypass the floor, but for AF_VSOCK"},
+			Passes:    []string{"packets made on raw sockets (the floor below drops them)", "AF_VSOCK sockets, which reach the hypervisor", "content on an allowed port"},
 		},
 		{
 			ID: "tcx", Section: "network",
