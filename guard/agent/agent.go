@@ -39,6 +39,9 @@ type Kernel interface {
 	Forget(containerID string) error
 	Release(pid int) error
 	NotAContainer(cgroupID uint64) error
+	// Ended lists containers that are known to the kernel programs and have no
+	// process any more.
+	Ended() []string
 	SetQuarantine(containerID string, on bool) error
 }
 
@@ -250,6 +253,7 @@ func (a *Agent) recheck(ctx context.Context) error {
 		case <-t.C:
 			a.reconcileAll(ctx)
 			a.settle(a.deps.Now().Add(-settleAfter))
+			a.forgetEnded()
 		}
 	}
 }
@@ -334,11 +338,11 @@ func (a *Agent) adopt(ctx context.Context, c workload.Container, held bool) {
 func (a *Agent) gone(ctx context.Context, id string) {
 	a.mu.Lock()
 	e, ok := a.entries[id]
-	delete(a.entries, id)
 	a.mu.Unlock()
 	if !ok {
 		return
 	}
+	// Forgetting reports the last denials, which still need their container.
 	e.applying.Lock()
 	if a.deps.Kernel != nil {
 		if err := a.deps.Kernel.Forget(id); err != nil {
@@ -350,11 +354,38 @@ func (a *Agent) gone(ctx context.Context, id string) {
 			a.deps.Log.Warn("forget container in firewall", "container", e.c.Short(), "err", err)
 		}
 	}
+	a.mu.Lock()
+	delete(a.entries, id)
+	a.mu.Unlock()
 	e.applying.Unlock()
 	a.refreshNeighbours(ctx)
 	ev := a.about(e.c, event.ContainerStop, "stop")
 	ev.Message = fmt.Sprintf("%s stopped (container %s)", e.c.Workload, e.c.Short())
 	a.deps.Record(ev)
+}
+
+// forgetEnded drops containers that an earlier agent managed and that ended
+// while nobody watched. One that still has a process is kept, also when no
+// runtime answers for it now: enforcement is never dropped on a guess.
+func (a *Agent) forgetEnded() {
+	if a.deps.Kernel == nil {
+		return
+	}
+	for _, id := range a.deps.Kernel.Ended() {
+		a.mu.Lock()
+		_, known := a.entries[id]
+		a.mu.Unlock()
+		if known {
+			continue
+		}
+		err := a.deps.Kernel.Forget(id)
+		if a.deps.Firewall != nil {
+			err = errors.Join(err, a.deps.Firewall.Forget(id))
+		}
+		if err != nil {
+			a.deps.Log.Warn("forget container that ended unseen", "container", id, "err", err)
+		}
+	}
 }
 
 func (a *Agent) reconcileAll(ctx context.Context) {

@@ -34,6 +34,7 @@ type node struct {
 	identify func(pid int) (workload.Container, bool, error)
 	applyErr error
 	mech     string
+	ended    []string
 	dead     atomic.Bool
 }
 
@@ -74,6 +75,7 @@ func (f fakeKernel) Apply(_ context.Context, c workload.Container, p *policy.Pla
 func (f fakeKernel) Forget(id string) error        { f.say("kernel forget %s", id); return nil }
 func (f fakeKernel) Release(pid int) error         { f.say("release %d", pid); return nil }
 func (f fakeKernel) NotAContainer(cg uint64) error { f.say("not a container %d", cg); return nil }
+func (f fakeKernel) Ended() []string               { return f.ended }
 func (f fakeKernel) SetQuarantine(id string, on bool) error {
 	f.say("quarantine %s %v", id, on)
 	return nil
@@ -276,6 +278,21 @@ func TestAContainerThatEndedIsNotBlind(t *testing.T) {
 	await(t, "start event", func() bool { return len(n.seen(event.ContainerStart)) == 1 })
 	if got := n.seen(event.AgentHealth); len(got) != 0 {
 		t.Errorf("a container that is gone was called blind: %+v", got)
+	}
+}
+
+func TestContainersThatEndedUnseenAreForgotten(t *testing.T) {
+	a, n := start(t)
+	n.changes <- container.Change{Container: shop}
+	await(t, "adopted", func() bool { st, err := a.Container(shop.ID); return err == nil && st.Applied })
+	n.ended = []string{"fedcba9876543210", shop.ID}
+	a.forgetEnded()
+	got := n.said()
+	if !slices.Contains(got, "kernel forget fedcba9876543210") || !slices.Contains(got, "firewall forget fedcba9876543210") {
+		t.Errorf("not forgotten: %v", got)
+	}
+	if slices.Contains(got, "kernel forget "+shop.ID) {
+		t.Error("a container that discovery knows was forgotten")
 	}
 }
 

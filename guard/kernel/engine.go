@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -173,6 +174,24 @@ func (e *Engine) Maps() *Maps { return e.l.maps }
 // Known lists the identifiers of all containers that are set up in the kernel,
 // also by an earlier agent. Those that have ended meanwhile need Forget.
 func (e *Engine) Known() []string { return e.l.maps.known() }
+
+// Ended lists those of Known that have no task any more: they ended while no
+// agent watched. It is nil when the tasks cannot be read.
+func (e *Engine) Ended() []string {
+	alive := map[uint32]bool{}
+	var tid, cid uint32
+	it := e.l.maps.Tasks.Iterate()
+	for it.Next(&tid, &cid) {
+		alive[cid] = true
+	}
+	if it.Err() != nil {
+		return nil
+	}
+	return slices.DeleteFunc(e.Known(), func(id string) bool {
+		cid, ok := e.l.maps.CID(id)
+		return !ok || alive[cid]
+	})
+}
 
 // Run reads what the kernel reports, gives signs of life and answers fanotify
 // until ctx ends.

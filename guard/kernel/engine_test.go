@@ -623,6 +623,15 @@ func TestForgetLeavesNothing(t *testing.T) {
 	if known := e.Known(); !slices.Equal(known, []string{b.id}) {
 		t.Errorf("known: %q", known)
 	}
+	if ended := e.Ended(); len(ended) != 0 {
+		t.Errorf("called ended while it runs: %q", ended)
+	}
+	b.remove()
+	for deadline := time.Now().Add(5 * time.Second); len(e.Ended()) == 0; time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("a container without processes is not called ended")
+		}
+	}
 	if err := e.Forget(b.id); err != nil {
 		t.Fatal(err)
 	}
