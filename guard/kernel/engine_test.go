@@ -626,12 +626,6 @@ func TestForgetLeavesNothing(t *testing.T) {
 	if ended := e.Ended(); len(ended) != 0 {
 		t.Errorf("called ended while it runs: %q", ended)
 	}
-	b.remove()
-	for deadline := time.Now().Add(5 * time.Second); len(e.Ended()) == 0; time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("a container without processes is not called ended")
-		}
-	}
 	if err := e.Forget(b.id); err != nil {
 		t.Fatal(err)
 	}
@@ -648,6 +642,12 @@ func TestForgetLeavesNothing(t *testing.T) {
 	e.mustApply(t, b, nil)
 	if cid, _ := maps.CID(b.id); cid != 2 {
 		t.Errorf("number %d", cid)
+	}
+	b.remove()
+	for deadline := time.Now().Add(5 * time.Second); len(e.Ended()) == 0; time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("a container without processes is not called ended")
+		}
 	}
 }
 
