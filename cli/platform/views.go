@@ -187,8 +187,8 @@ func (p *Platform) detail(ref workload.Ref, list []agent.Status) console.Workloa
 		for _, cov := range st.Coverage {
 			c.Coverage = append(c.Coverage, console.Coverage(cov))
 		}
-		if !st.Held && st.EnforcedAt.After(st.Container.StartedAt) && !st.Container.StartedAt.IsZero() {
-			c.EnforcedAfterUS = st.EnforcedAt.Sub(st.Container.StartedAt).Microseconds()
+		if !st.Held {
+			c.EnforcedAfterUS = st.CoveredAfter.Microseconds()
 		}
 		d.Running = append(d.Running, c)
 		if st.Plan != nil && d.Plan.ID == "" {

@@ -141,6 +141,7 @@ type entry struct {
 	closed      bool   // paused because of whenBlind: Closed
 	quarantined bool
 	held        bool
+	firstExec   time.Time // when the kernel saw its first program; zero when discovery found it later
 	enforcedAt  time.Time
 }
 
@@ -272,9 +273,11 @@ func (a *Agent) SetPolicies(ctx context.Context, set *policy.Set) {
 
 // begin handles the first program of a container nobody has told of.
 func (a *Agent) begin(ctx context.Context, s guard.Start) {
+	began := a.deps.Now()
 	bound, cancel := context.WithTimeout(ctx, a.cfg.StartBound)
 	c, ok, err := a.deps.Discovery.Identify(bound, s.PID, s.CgroupID)
 	cancel()
+	identified := a.deps.Now()
 	switch {
 	case err != nil:
 		a.deps.Log.Warn("identify starting container", "pid", s.PID, "cgroup", s.CgroupID, "err", err)
@@ -285,13 +288,15 @@ func (a *Agent) begin(ctx context.Context, s guard.Start) {
 			}
 		}
 	default:
-		a.adopt(ctx, c, s.Held)
+		a.adopt(ctx, c, s)
 	}
 	if s.Held && a.deps.Kernel != nil {
 		if err := a.deps.Kernel.Release(s.PID); err != nil {
 			a.deps.Log.Error("let held container go on", "pid", s.PID, "err", err)
 		}
 	}
+	a.deps.Log.Debug("first program of a cgroup", "pid", s.PID, "container", c.Short(), "held", s.Held,
+		"queued", began.Sub(s.Time), "identify", identified.Sub(began), "cover", a.deps.Now().Sub(identified))
 }
 
 func (a *Agent) change(ctx context.Context, ch container.Change) {
@@ -299,11 +304,11 @@ func (a *Agent) change(ctx context.Context, ch container.Change) {
 		a.gone(ctx, ch.Container.ID)
 		return
 	}
-	a.adopt(ctx, ch.Container, false)
+	a.adopt(ctx, ch.Container, guard.Start{})
 }
 
 // adopt takes a container in, or takes in what is new about it.
-func (a *Agent) adopt(ctx context.Context, c workload.Container, held bool) {
+func (a *Agent) adopt(ctx context.Context, c workload.Container, s guard.Start) {
 	c.Node = a.cfg.Node
 	a.mu.Lock()
 	e, known := a.entries[c.ID]
@@ -312,7 +317,7 @@ func (a *Agent) adopt(ctx context.Context, c workload.Container, held bool) {
 		return // a listing that knows less than we do
 	}
 	if !known {
-		e = &entry{held: held}
+		e = &entry{held: s.Held, firstExec: s.Time}
 		a.entries[c.ID] = e
 	}
 	changed := !known || e.c.PID != c.PID || e.c.CgroupID != c.CgroupID || !maps.Equal(e.c.Labels, c.Labels) ||

@@ -44,6 +44,9 @@ type Status struct {
 	Paused      bool // by whenBlind: Closed
 	Held        bool // stopped before its first instruction until its plan was in force
 	EnforcedAt  time.Time
+	// CoveredAfter is the time from its first program to the moment its plan
+	// was in force; 0 when nobody saw the first program.
+	CoveredAfter time.Duration
 }
 
 // Containers lists what runs here, ordered by workload and identifier.
@@ -81,8 +84,12 @@ func (a *Agent) Container(id string) (Status, error) {
 }
 
 func (e *entry) status() Status {
+	var after time.Duration
+	if !e.firstExec.IsZero() && e.enforcedAt.After(e.firstExec) {
+		after = e.enforcedAt.Sub(e.firstExec)
+	}
 	return Status{
-		Container: e.c, Plan: e.plan, Applied: e.applied, Coverage: slices.Clone(e.coverage),
+		Container: e.c, CoveredAfter: after, Plan: e.plan, Applied: e.applied, Coverage: slices.Clone(e.coverage),
 		State: e.state(), Blind: e.blind, Quarantined: e.quarantined, Paused: e.closed, Held: e.held, EnforcedAt: e.enforcedAt,
 	}
 }
