@@ -95,7 +95,9 @@ static __always_inline int stays_on_link(const struct ipv6hdr *ip, __u8 type)
 		return ip->hop_limit == 1 && (d[0] == 0xff || (d[0] == 0xfe && (d[1] & 0xc0) == 0x80));
 	if (type < 133 || type > 136 || ip->hop_limit != 255)
 		return 0;
-	if (d[0] == 0xff || (d[0] == 0xfe && (d[1] & 0xc0) == 0x80))
+	/* No router passes on a link-local address, at either end: a neighbour is
+	 * asked for its global address from a link-local one. */
+	if (d[0] == 0xff || (d[0] == 0xfe && (d[1] & 0xc0) == 0x80) || (s[0] == 0xfe && (s[1] & 0xc0) == 0x80))
 		return 1;
 	__builtin_memcpy(&sp, s, 8);
 	__builtin_memcpy(&dp, d, 8);

@@ -182,6 +182,10 @@ func TestPackets(t *testing.T) {
 		f[21] = hop
 		return f
 	}
+	fromLinkLocal := func(f []byte) []byte {
+		copy(f[22:38], netip.MustParseAddr("fe80::2").AsSlice())
+		return f
+	}
 	ethertype := func(v uint16) []byte {
 		f := udp6()
 		binary.BigEndian.PutUint16(f[12:], v)
@@ -206,6 +210,8 @@ func TestPackets(t *testing.T) {
 		{"neighbour solicitation, multicast", false, neighbour("ff02::1:ff00:1", 255), false},
 		{"neighbour solicitation, same network", false, neighbour("fd99::1", 255), false},
 		{"neighbour solicitation to far away", false, neighbour("2001:db8::1", 255), true},
+		{"neighbour asked from a link-local address", false, fromLinkLocal(neighbour("2001:db8::1", 255)), false},
+		{"the same, but routed", false, fromLinkLocal(neighbour("2001:db8::1", 64)), true},
 		{"neighbour solicitation that was routed", false, neighbour("fd99::1", 64), true},
 		{"arp", false, ethertype(0x0806), false},
 		{"unknown ethertype out", false, ethertype(0x88cc), true},
