@@ -208,7 +208,13 @@ func (s *story) protected(ctx context.Context, all []step) error {
 		if err := o.fillRow(ctx, row, st, a, before, ok); err != nil {
 			return err
 		}
-		s.say("  %-3s %s: %s (%s) %s", st.id, st.title, row.Protected, detail, row.StoppedBy)
+		why := row.StoppedBy
+		if why == "" {
+			why = detail
+		}
+		// The policy that decided is in the table and in the events.
+		mechanism, _, _ := strings.Cut(why, " (")
+		s.say("  %-3s %s: %s, %s", st.id, st.title, row.Protected, mechanism)
 	}
 	s.result.Shares.Protected = s.pool.Shares() - start
 	return nil
@@ -308,7 +314,6 @@ func (o *observer) blockedSince(ctx context.Context, before counts) ([]event.Eve
 
 // stay makes light ordinary traffic until ctx ends.
 func (s *story) stay(ctx context.Context) {
-	s.say("the protected workloads keep running with light traffic; end with Ctrl-C")
 	who := s.people(s.after, v1alpha1.Protect)
 	var ops []operation
 	for _, op := range operations() {

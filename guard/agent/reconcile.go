@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/gabion-dev/gabion/api/v1alpha1"
 	"github.com/gabion-dev/gabion/event"
@@ -165,5 +166,5 @@ func planWords(p *policy.Plan) string {
 	if p == nil {
 		return "no policy (learning)"
 	}
-	return fmt.Sprintf("%v", p.Policies)
+	return strings.Join(p.Policies, ", ")
 }

@@ -72,6 +72,8 @@ func compileRules(r *rootfs, h hasher, p *policy.ProcessPlan) (set ruleSet, unma
 			if err != nil {
 				return nil, nil, fmt.Errorf("resolve process rule for %q: %w", rule.Path, err)
 			}
+			// A class is forbidden whether or not the image has any of it.
+			met = met || rule.Match == policy.MatchNames
 			if was, ok := c.unmatched[rule.Rule]; !ok || was {
 				c.unmatched[rule.Rule] = !met
 			}
