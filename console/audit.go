@@ -42,7 +42,6 @@ type refusals struct {
 	mu     sync.Mutex
 	causes map[refusal]*event.Event
 	dirty  map[refusal]bool
-	more   uint64 // beyond maxCauses
 }
 
 // maxCauses bounds the causes told apart; the rest is counted as one.
