@@ -148,7 +148,15 @@ type entry struct {
 type learned struct {
 	p     *profile.Profile
 	dirty bool
+	// unnamed workloads are containers that nobody gave a name; nothing will
+	// ever come back under it, so what they did is not kept.
+	unnamed bool
+	idle    time.Time // since when no container of it runs; zero while one does
 }
+
+// idleFor is how long the profile of a workload without containers stays in
+// memory after it was saved.
+const idleFor = time.Hour
 
 // New checks and fills the configuration.
 func New(cfg Config, deps Deps) (*Agent, error) {

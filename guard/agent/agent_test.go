@@ -15,6 +15,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/gabion-dev/gabion/api/v1alpha1"
 	"github.com/gabion-dev/gabion/event"
 	"github.com/gabion-dev/gabion/facts"
 	"github.com/gabion-dev/gabion/guard"
@@ -64,6 +65,18 @@ func (n *node) seen(kind event.Kind) []event.Event {
 		}
 	}
 	return out
+}
+
+type fakeProfiles struct{ *node }
+
+func (f fakeProfiles) Load(_ context.Context, ref workload.Ref) (*v1alpha1.Profile, error) {
+	f.say("load %s", ref)
+	return nil, nil
+}
+
+func (f fakeProfiles) Save(_ context.Context, ref workload.Ref, _ v1alpha1.Profile) error {
+	f.say("save %s", ref)
+	return nil
 }
 
 type fakeKernel struct{ *node }
@@ -132,7 +145,7 @@ func start(t *testing.T) (*Agent, *node) {
 		identify: func(int) (workload.Container, bool, error) { return shop, true, nil }}
 	a, err := New(Config{Node: "n1", SaveEvery: time.Hour, Recheck: time.Hour}, Deps{
 		Log: slog.New(slog.DiscardHandler), Now: time.Now, Record: n.record,
-		Kernel: fakeKernel{n}, Firewall: fakeFirewall{n}, Discovery: fakeDiscovery{n}, Freezer: fakeFreezer{n},
+		Kernel: fakeKernel{n}, Firewall: fakeFirewall{n}, Discovery: fakeDiscovery{n}, Freezer: fakeFreezer{n}, Profiles: fakeProfiles{n},
 		NodeAddresses: func() []netip.Addr { return nil }, Alive: n.alive,
 	})
 	if err != nil {
@@ -293,6 +306,34 @@ func TestContainersThatEndedUnseenAreForgotten(t *testing.T) {
 	}
 	if slices.Contains(got, "kernel forget "+shop.ID) {
 		t.Error("a container that discovery knows was forgotten")
+	}
+}
+
+func TestProfilesAreKeptForWhatHasAName(t *testing.T) {
+	a, n := start(t)
+	nameless := shop
+	nameless.ID, nameless.Workload.Name = "aaaaaaaaaaaabbbb", "aaaaaaaaaaaa"
+	n.changes <- container.Change{Container: shop}
+	n.changes <- container.Change{Container: nameless}
+	await(t, "both adopted", func() bool { _, err := a.Container(nameless.ID); return err == nil && len(a.Learned()) == 2 })
+	a.saveProfiles(context.Background())
+	got := n.said()
+	if !slices.Contains(got, "load shop/web") || !slices.Contains(got, "save shop/web") {
+		t.Errorf("the named workload's profile was not kept: %v", got)
+	}
+	if slices.Contains(got, "load shop/aaaaaaaaaaaa") || slices.Contains(got, "save shop/aaaaaaaaaaaa") {
+		t.Errorf("a profile was kept under a name that never comes back: %v", got)
+	}
+	// An hour after the last container of a workload, memory lets go of it.
+	n.changes <- container.Change{Container: nameless, Gone: true}
+	await(t, "gone", func() bool { _, err := a.Container(nameless.ID); return err != nil })
+	a.saveProfiles(context.Background())
+	a.mu.Lock()
+	a.profiles[nameless.Workload].idle = time.Now().Add(-2 * idleFor)
+	a.mu.Unlock()
+	a.saveProfiles(context.Background())
+	if left := a.Learned(); len(left) != 1 || left[0] != shop.Workload {
+		t.Errorf("learned %v, want the running workload only", left)
 	}
 }
 

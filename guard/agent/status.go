@@ -211,8 +211,8 @@ func (a *Agent) loadProfile(ctx context.Context, c workload.Container) {
 	l := a.profiles[c.Workload]
 	a.mu.Unlock()
 	if l == nil {
-		l = &learned{p: profile.New(c.Workload)}
-		if a.deps.Profiles != nil {
+		l = &learned{p: profile.New(c.Workload), unnamed: c.Workload.Name == c.Short()}
+		if a.deps.Profiles != nil && !l.unnamed {
 			doc, err := a.deps.Profiles.Load(ctx, c.Workload)
 			if err == nil && doc != nil {
 				l.p, err = profile.FromDocument(*doc)
@@ -233,16 +233,30 @@ func (a *Agent) loadProfile(ctx context.Context, c workload.Container) {
 	l.dirty = true
 }
 
+// saveProfiles keeps what was learned since the last time, and lets go of
+// workloads that have not run for a while.
 func (a *Agent) saveProfiles(ctx context.Context) {
-	if a.deps.Profiles == nil {
-		return
-	}
+	now := a.deps.Now()
 	a.mu.Lock()
+	running := map[workload.Ref]bool{}
+	for _, e := range a.entries {
+		running[e.c.Workload] = true
+	}
 	dirty := map[workload.Ref]v1alpha1.Profile{}
 	for ref, l := range a.profiles {
+		switch {
+		case running[ref]:
+			l.idle = time.Time{}
+		case l.idle.IsZero():
+			l.idle = now
+		case !l.dirty && now.Sub(l.idle) > idleFor:
+			delete(a.profiles, ref)
+		}
 		if l.dirty {
-			dirty[ref] = l.p.Snapshot()
 			l.dirty = false
+			if a.deps.Profiles != nil && !l.unnamed {
+				dirty[ref] = l.p.Snapshot()
+			}
 		}
 	}
 	a.mu.Unlock()
