@@ -369,6 +369,14 @@ func (a *Agent) gone(ctx context.Context, id string) {
 	}
 	a.mu.Lock()
 	delete(a.entries, id)
+	if l, ok := a.lossBy[id]; ok {
+		// Losses of ended containers are kept as one sum.
+		sum := a.lossBy[""]
+		sum.Observations += l.Observations
+		sum.Causes += l.Causes
+		a.lossBy[""] = sum
+		delete(a.lossBy, id)
+	}
 	a.mu.Unlock()
 	e.applying.Unlock()
 	a.refreshNeighbours(ctx)

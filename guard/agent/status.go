@@ -136,7 +136,8 @@ func (a *Agent) Neighbourhood() *facts.Neighbourhood {
 	return a.neighbours
 }
 
-// Losses lists what could not be reported, by container, since the start.
+// Losses lists what could not be reported, by container, since the start;
+// containers that have ended are one entry without an identifier.
 func (a *Agent) Losses() []guard.Loss {
 	a.mu.Lock()
 	defer a.mu.Unlock()
