@@ -55,8 +55,8 @@ type machine struct {
 	n  int
 }
 
-// need makes a machine and starts gabion on it.
-func need(t *testing.T) *machine {
+// need makes a machine and starts gabion on it, with more arguments of up.
+func need(t *testing.T, args ...string) *machine {
 	t.Helper()
 	testkit.RequireRoot(t)
 	_, err := exec.LookPath("busybox")
@@ -79,7 +79,7 @@ func need(t *testing.T) *machine {
 	if err := os.WriteFile(filepath.Join(m.image, "opt/echo"), data, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	m.cfg = live.Config{Binary: binary, Dir: filepath.Join(m.dir, "gabion"), Pins: fmt.Sprintf("/sys/fs/bpf/gabiontest-e2e-%d-%s", os.Getpid(), strings.ToLower(t.Name()))}
+	m.cfg = live.Config{Binary: binary, Dir: filepath.Join(m.dir, "gabion"), Pins: fmt.Sprintf("/sys/fs/bpf/gabiontest-e2e-%d-%s", os.Getpid(), strings.ToLower(t.Name())), Args: args}
 	m.up()
 	t.Cleanup(func() {
 		if err := m.g.Stop(); err != nil {
