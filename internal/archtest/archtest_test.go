@@ -238,3 +238,39 @@ func longest(imp string) (string, []string) {
 	}
 	return best, thirdParty[best].rooms
 }
+
+// TestDependenciesAreExplained: every module that is required directly is in
+// the table above and in docs/dependencies.md.
+func TestDependenciesAreExplained(t *testing.T) {
+	mod, err := os.ReadFile("../../go.mod")
+	if err != nil {
+		t.Fatal(err)
+	}
+	doc, err := os.ReadFile("../../docs/dependencies.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for _, line := range strings.Split(string(mod), "\n") {
+		f := strings.Fields(line)
+		if len(f) != 2 || !strings.HasPrefix(line, "\t") || !strings.HasPrefix(f[1], "v") {
+			continue // an indirect one has a comment behind it
+		}
+		n++
+		table, _ := longest(f[0])
+		if table == "" {
+			t.Errorf("%s is required but not in the table of third-party packages", f[0])
+		}
+		// The list groups modules: the last part of the name is what it shows.
+		name := path.Base(f[0])
+		if strings.HasPrefix(name, "v") && len(name) <= 3 {
+			name = path.Base(path.Dir(f[0]))
+		}
+		if !strings.Contains(string(doc), name) {
+			t.Errorf("%s is required but docs/dependencies.md does not say why", f[0])
+		}
+	}
+	if n < 10 {
+		t.Fatalf("only %d direct requirements found in go.mod", n)
+	}
+}
