@@ -336,6 +336,12 @@ func (a *Agent) adopt(ctx context.Context, c workload.Container, s guard.Start) 
 	}
 	a.mu.Unlock()
 	if !changed {
+		if s.Held {
+			// The runtime told of it a moment before its first program was held,
+			// and whoever heard that may still be at it: the program must not go
+			// on before the plan is in force.
+			a.reconcile(ctx, c.ID)
+		}
 		return
 	}
 	a.loadProfile(ctx, c)

@@ -37,6 +37,7 @@ type node struct {
 	mech     string
 	ended    []string
 	dead     atomic.Bool
+	applying func() // called within Apply of the kernel
 }
 
 func (n *node) alive(int) bool { return !n.dead.Load() }
@@ -82,6 +83,9 @@ func (f fakeProfiles) Save(_ context.Context, ref workload.Ref, _ v1alpha1.Profi
 type fakeKernel struct{ *node }
 
 func (f fakeKernel) Apply(_ context.Context, c workload.Container, p *policy.Plan) (guard.Coverage, error) {
+	if f.applying != nil {
+		f.applying()
+	}
 	f.say("kernel apply %s %v", c.ID, p != nil)
 	return guard.Coverage{Section: "process", Mechanism: f.mech, Degraded: "told so"}, f.applyErr
 }
@@ -207,6 +211,30 @@ func TestHeldContainerGoesOnOnlyUnderItsPlan(t *testing.T) {
 	await(t, "start event", func() bool { return len(n.seen(event.ContainerStart)) == 1 })
 	if ev := n.seen(event.ContainerStart)[0]; ev.Evidence["heldBeforeFirstInstruction"] != "true" || ev.Workload != shop.Workload {
 		t.Errorf("start event %+v", ev)
+	}
+}
+
+// The runtime's word of a created container and the hold of its first program
+// come a moment apart, from two sides.
+func TestAHeldProgramWaitsForWhoeverAppliesItsPlan(t *testing.T) {
+	a, n := start(t)
+	a.SetPolicies(context.Background(), load(t, protectWeb))
+	entered, goOn := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	n.applying = func() { once.Do(func() { close(entered); <-goOn }) }
+	go func() { n.changes <- container.Change{Container: shop} }()
+	<-entered
+	a.Started(guard.Start{PID: 42, CgroupID: 7, Held: true, Time: time.Now()})
+	await(t, "identified", func() bool { return slices.Contains(n.said(), "identify 42") })
+	time.Sleep(20 * time.Millisecond) // what must not happen gets its chance
+	if slices.Contains(n.said(), "release 42") {
+		t.Error("released while its plan was being applied")
+	}
+	close(goOn)
+	await(t, "release", func() bool { return slices.Contains(n.said(), "release 42") })
+	got := n.said()
+	if apply, release := slices.Index(got, "kernel apply "+shop.ID+" true"), slices.Index(got, "release 42"); apply < 0 || apply > release {
+		t.Errorf("released before the plan was applied: %v", got)
 	}
 }
 
