@@ -95,7 +95,7 @@ func TestContainerd(t *testing.T) {
 	// the runtime had only created it.
 	m.policy("locked.yaml", strings.NewReplacer("/bin/sleep", "/opt/a", "/bin/sh", "/opt/b", "/bin/cp", "/opt/c").Replace(only("locked", "{matchLabels: {app: locked}}")))
 	m.loaded("ClusterWorkloadPolicy/locked")
-	for i := range 5 {
+	for i := range 20 {
 		out, err := ctd.TryCtr("run", "--rm", "--label", "app=locked", testkit.BusyboxImage, fmt.Sprint("locked-", i), "/bin/echo", "first-instruction")
 		if err == nil || strings.Contains(out, "first-instruction\n") {
 			t.Errorf("an unlisted entrypoint ran: %q %v", out, err)
