@@ -347,8 +347,8 @@ __noinline int observed_by_floor(struct happening *h, __u32 fid)
  * bpf_get_current_pid_tgid(). */
 static __always_inline __u32 hook_cid(void)
 {
-	struct task_struct *t = (void *)bpf_get_current_task();
-	__u32 tid = BPF_CORE_READ(t, pid);
+	/* Read directly: a probe-read helper costs more than the look-up after it. */
+	__u32 tid = bpf_get_current_task_btf()->pid;
 	__u32 *known = bpf_map_lookup_elem(&tasks, &tid);
 
 	if (known)
