@@ -19,7 +19,11 @@ import (
 // listenUnix opens the command line's socket at path with mode 0600. A socket
 // file that nobody listens on any more is replaced.
 func listenUnix(path string) (net.Listener, error) {
-	if _, err := os.Stat(path); err == nil {
+	if fi, err := os.Lstat(path); err == nil {
+		if fi.Mode()&fs.ModeSocket == 0 {
+			// Somebody's file, named by mistake: not ours to remove.
+			return nil, fmt.Errorf("listen on %s: there is something that is no socket; move it away or give another path", path)
+		}
 		c, err := net.DialTimeout("unix", path, time.Second)
 		if err == nil {
 			return nil, errors.Join(fmt.Errorf("listen on %s: another process serves this socket", path), c.Close())

@@ -33,6 +33,7 @@ import (
 	"github.com/gabion-dev/gabion/fleet/store"
 	"github.com/gabion-dev/gabion/guard/agent"
 	"github.com/gabion-dev/gabion/guard/container"
+	"github.com/gabion-dev/gabion/guard/kernel"
 	"github.com/gabion-dev/gabion/internal/lifecycle"
 	"github.com/gabion-dev/gabion/internal/minicontainer"
 	"github.com/gabion-dev/gabion/internal/version"
@@ -72,6 +73,7 @@ type Platform struct {
 	node    string
 	started time.Time
 
+	lock      *os.File // on the data folder
 	store     *store.SQLite
 	bus       *bus.NATS
 	recorder  *fleet.Recorder
@@ -108,6 +110,9 @@ func Open(ctx context.Context, cfg Config, log *slog.Logger) (p *Platform, err e
 	if err = os.MkdirAll(cfg.Data, 0o700); err != nil {
 		return p, err
 	}
+	if p.lock, err = lockData(cfg.Data); err != nil {
+		return p, err
+	}
 	if err = os.MkdirAll(filepath.Dir(cfg.Socket), 0o755); err != nil {
 		return p, err
 	}
@@ -141,6 +146,10 @@ func Open(ctx context.Context, cfg Config, log *slog.Logger) (p *Platform, err e
 	}
 	late := &lateSink{}
 	p.kernel = openKernel(cfg, p.node, log, late)
+	if errors.Is(p.kernel.why, kernel.ErrBusy) {
+		// A second guard over the same state would only be blind beside the first.
+		return p, fmt.Errorf("%w; stop that one, or give this one --pins of its own", p.kernel.why)
+	}
 	if p.agent, err = agent.New(agent.Config{Node: p.node}, agent.Deps{
 		Log: log, Now: time.Now, Kernel: p.kernel.asKernel(), Firewall: p.kernel.asFirewall(), Discovery: p.discovery,
 		Freezer: container.Freezer{}, Profiles: profiles{p.store}, Techniques: p.library.Techniques, Record: p.recorder.Record,
@@ -200,6 +209,9 @@ func (p *Platform) Close() error {
 	}
 	if p.store != nil {
 		errs = append(errs, p.store.Close())
+	}
+	if p.lock != nil {
+		errs = append(errs, p.lock.Close())
 	}
 	return errors.Join(errs...)
 }
