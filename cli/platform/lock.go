@@ -4,15 +4,15 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 
 	"golang.org/x/sys/unix"
 )
 
 // lockData makes this process the only gabion that writes below dir, until the
-// file is closed or the process ends in whatever way.
+// file is closed or the process ends in whatever way. The lock is on the folder
+// itself, so that it needs no room on a full disk.
 func lockData(dir string) (*os.File, error) {
-	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR|unix.O_CLOEXEC, 0o600)
+	f, err := os.Open(dir)
 	if err != nil {
 		return nil, fmt.Errorf("lock data folder %s: %w", dir, err)
 	}
