@@ -116,10 +116,10 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	}
 	if name, err := os.Hostname(); err == nil {
 		s.node = name
-		s.hosts[name] = true
+		s.hosts[hostName(name)] = true
 	}
 	for _, h := range cfg.Hosts {
-		s.hosts[h] = true
+		s.hosts[hostName(h)] = true
 	}
 	var err error
 	if s.users, err = access.NewUsers(deps.Store, deps.Now, deps.Rand); err != nil {

@@ -106,8 +106,11 @@ func (s *Server) hostAllowed(host string) bool {
 	if _, err := netip.ParseAddr(strings.Trim(name, "[]")); err == nil {
 		return true
 	}
-	return s.hosts[strings.ToLower(strings.TrimSuffix(name, "."))]
+	return s.hosts[hostName(name)]
 }
+
+// hostName is the one form of the many in which a name of DNS can be written.
+func hostName(name string) string { return strings.ToLower(strings.TrimSuffix(name, ".")) }
 
 func safe(method string) bool {
 	return method == http.MethodGet || method == http.MethodHead || method == http.MethodOptions

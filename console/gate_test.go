@@ -102,10 +102,10 @@ func TestCrossSite(t *testing.T) {
 }
 
 func TestHost(t *testing.T) {
-	s, _ := consoletest.Start(t, console.Config{Hosts: []string{"console.internal"}}, time.Now)
+	s, _ := consoletest.Start(t, console.Config{Hosts: []string{"console.internal", "Gabion.Example.ORG."}}, time.Now)
 	c := browser(t, s)
 	for host, want := range map[string]int{
-		"localhost": 200, "LOCALHOST:8443": 200, "localhost.": 200, "127.0.0.1:8443": 200, "[::1]:8443": 200, "console.internal": 200,
+		"localhost": 200, "LOCALHOST:8443": 200, "localhost.": 200, "127.0.0.1:8443": 200, "[::1]:8443": 200, "console.internal": 200, "gabion.example.org:8443": 200,
 		"evil.example": 421, "localhost.evil.example": 421, "127.0.0.1.evil.example:8443": 421,
 	} {
 		a := c.do("GET", "/", nil, func(r *http.Request) { r.Host = host })
