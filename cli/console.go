@@ -17,23 +17,27 @@ import (
 )
 
 func consoleCommand(env *Env) *cobra.Command {
-	cmd := &cobra.Command{Use: "console", Short: "Sign-in links and users of the console"}
+	cmd := &cobra.Command{Use: "console", Short: "Make sign-in links, and manage who may sign in",
+		Example: `  gabion console link
+  gabion console link --role viewer
+  gabion console user add ada --role operator`}
 	cmd.AddCommand(linkCommand(env), userCommand(env))
 	return cmd
 }
 
 func roleFlag(cmd *cobra.Command, role *string, def string) {
 	roles := []string{string(access.Viewer), string(access.Operator), string(access.Admin)}
-	cmd.Flags().StringVar(role, "role", def, "viewer (look), operator (act and edit policies), admin (users and deletions too)")
+	cmd.Flags().StringVar(role, "role", def, "sign in as `ROLE`: viewer (looks), operator (acts and edits policies), admin (users and deletions too)")
 	_ = cmd.RegisterFlagCompletionFunc("role", cobra.FixedCompletions(roles, cobra.ShellCompDirectiveNoFileComp))
 }
 
 func linkCommand(env *Env) *cobra.Command {
 	var role string
 	cmd := &cobra.Command{
-		Use:   "link",
-		Short: "Make a sign-in link that works once",
-		Args:  cobra.NoArgs,
+		Use:     "link",
+		Short:   "Make a sign-in link that works once",
+		Example: `  gabion console link --role viewer`,
+		Args:    arguments(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var l struct {
 				URL     string    `json:"url"`
@@ -52,12 +56,16 @@ func linkCommand(env *Env) *cobra.Command {
 }
 
 func userCommand(env *Env) *cobra.Command {
-	cmd := &cobra.Command{Use: "user", Short: "People who sign in with a password"}
+	cmd := &cobra.Command{Use: "user", Short: "Manage people who sign in with a password",
+		Example: `  gabion console user add ada --role operator
+  gabion console user list`}
 	var role string
 	add := &cobra.Command{
 		Use:   "add NAME",
 		Short: "Add a user; the password is read from the terminal or standard input",
-		Args:  cobra.ExactArgs(1),
+		Example: `  gabion console user add ada --role operator
+  gabion console user add robot < password.txt`,
+		Args: arguments(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			password, err := readPassword(env)
 			if err != nil {
@@ -75,7 +83,7 @@ func userCommand(env *Env) *cobra.Command {
 	list := &cobra.Command{
 		Use:   "list",
 		Short: "List users",
-		Args:  cobra.NoArgs,
+		Args:  arguments(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var l struct{ Items []access.User }
 			if err := env.client().get(cmd.Context(), "/users", nil, &l); err != nil {
@@ -92,9 +100,13 @@ func userCommand(env *Env) *cobra.Command {
 	remove := &cobra.Command{
 		Use:   "remove NAME",
 		Short: "Remove a user and end their sessions",
-		Args:  cobra.ExactArgs(1),
+		Args:  arguments(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return env.client().do(cmd.Context(), http.MethodDelete, "/users/"+url.PathEscape(args[0]), nil, nil, "", nil)
+			if err := env.client().do(cmd.Context(), http.MethodDelete, "/users/"+url.PathEscape(args[0]), nil, nil, "", nil); err != nil {
+				return err
+			}
+			env.Err.Printf("%s can no longer sign in\n", term.Clean(args[0]))
+			return nil
 		},
 	}
 	cmd.AddCommand(add, list, remove)

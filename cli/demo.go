@@ -20,7 +20,7 @@ func demoCommand(env *Env) *cobra.Command {
 	var layers []string
 	cmd := &cobra.Command{
 		Use:   "demo",
-		Short: "Re-enact the attack in the news once, safely, without and with protection",
+		Short: "Re-enact an attack once, safely, without and with protection",
 		Long: `Makes a small shop and a careless dashboard in containers and networks of their
 own, attacks them once in Monitor, learns what they do, attacks them again in
 Protect, and runs fifty ordinary operations. Nothing of it is real mining or an
@@ -32,7 +32,7 @@ operation is blocked. --layers shows what one layer alone is worth.`,
 		Example: `  sudo gabion demo
   sudo gabion demo --layers firewall
   sudo gabion demo -o json`,
-		Args: cobra.NoArgs,
+		Args: arguments(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			for _, l := range layers {
 				if l != scenario.Guard && l != scenario.Firewall {
@@ -63,8 +63,9 @@ operation is blocked. --layers shows what one layer alone is worth.`,
 			return nil
 		},
 	}
-	cmd.Flags().StringSliceVar(&layers, "layers", nil, "layers that protect: guard, firewall (default both)")
-	cmd.Flags().StringVar(&logLevel, "log", "error", "log level on standard error: debug, info, warn, error")
+	cmd.Flags().StringSliceVar(&layers, "layers", nil, "let only these `LAYERS` protect: guard, firewall (without it: both)")
+	_ = cmd.RegisterFlagCompletionFunc("layers", cobra.FixedCompletions([]string{scenario.Guard, scenario.Firewall}, cobra.ShellCompDirectiveNoFileComp))
+	logFlag(cmd, &logLevel, "error")
 	outputFlag(cmd, &output, "table", "json")
 	return cmd
 }

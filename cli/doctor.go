@@ -30,15 +30,17 @@ type diagnosis struct {
 func doctorCommand(env *Env) *cobra.Command {
 	var output string
 	cmd := &cobra.Command{
-		Use:   "doctor",
-		Short: "Find out by trying what this machine can enforce, and what is missing",
+		Use: "doctor",
+		Example: `  sudo gabion doctor
+  sudo gabion doctor -o json | jq .missing`,
+		Short: "Find out by trying what this machine can enforce",
 		Long: `Loads every kernel program and tries it on a process, a socket and a file of its
 own; nothing is read off version numbers. It says which backends work, what
 each guarantees and what only another one could stop, which container runtimes
 answer, and how to get what is missing. It changes nothing that lasts.
 
 Exit code 0 when processes and connections can be enforced, 4 when not.`,
-		Args: cobra.NoArgs,
+		Args: arguments(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			d := diagnose(cmd.Context())
 			if output == "json" {
@@ -89,24 +91,10 @@ func diagnose(ctx context.Context) diagnosis {
 
 func showDiagnosis(env *Env, d diagnosis) {
 	p := env.Out
-	p.Printf("kernel %s, %s\n\n", d.Kernel, map[bool]string{true: "root", false: "not root"}[d.Root])
+	p.Printf("kernel %s, %s\n\n", d.Kernel, map[bool]string{true: "as root", false: "not as root"}[d.Root])
 	p.Printf("%s\n", p.Paint(term.Strong, "BACKENDS"))
 	for _, b := range d.Backends {
-		state, style := "active", term.Good
-		if !b.Active {
-			state, style = "not here", term.Faint
-		}
-		p.Printf("  %s  %-8s %s\n", p.Paint(style, fmt.Sprintf("%-8s", state)), b.Section, p.Paint(term.Strong, b.ID))
-		p.Printf("            %s\n", b.Guarantee)
-		if b.Why != "" {
-			p.Printf("            %s\n", p.Paint(term.Warn, term.Clean(b.Why)))
-		}
-		if len(b.Stops) > 0 {
-			p.Printf("            stops: %s\n", strings.Join(b.Stops, "; "))
-		}
-		if len(b.Passes) > 0 {
-			p.Printf("            cannot stop: %s\n", p.Paint(term.Warn, strings.Join(b.Passes, "; ")))
-		}
+		showBackend(p, b)
 	}
 	p.Printf("\n")
 	features(env, "TRIED", d.Features)
@@ -115,15 +103,37 @@ func showDiagnosis(env *Env, d diagnosis) {
 	if len(d.Missing) > 0 {
 		p.Printf("\n%s\n", p.Paint(term.Strong, "MISSING"))
 		for _, m := range d.Missing {
-			p.Printf("  %s\n", term.Clean(m))
+			p.Hang("  - ", 4, term.T(term.Clean(m)))
 		}
 	}
 	p.Printf("\n")
 	if d.Enforces {
-		p.Printf("%s processes and connections of containers can be enforced here\n", p.Paint(term.Good, "good:"))
+		p.Hang(p.Paint(term.Good, "good:")+" ", 6, term.T("programs and connections of containers can be stopped here"))
 	} else {
-		p.Printf("%s this machine cannot enforce everything; gabion up would say so for each container\n", p.Paint(term.Bad, "not enough:"))
+		p.Hang(p.Paint(term.Bad, "not enough:")+" ", 12, term.T("this machine cannot stop everything; gabion up says of each container what it can do"))
 	}
+}
+
+// showBackend prints one mechanism; its details stand under its name.
+func showBackend(p *term.Printer, b platform.Backend) {
+	const margin, labels = 12, 13
+	state, style := "active", term.Good
+	if !b.Active {
+		state, style = "not here", term.Faint
+	}
+	p.Printf("  %s  %s %s\n", p.Paint(style, fmt.Sprintf("%-8s", state)), p.Paint(term.Strong, b.ID), p.Paint(term.Faint, "("+b.Section+")"))
+	indent := strings.Repeat(" ", margin)
+	p.Hang(indent, margin, term.T(b.Guarantee))
+	if b.Why != "" {
+		p.Hang(indent, margin, term.C(term.Warn, "%s", term.Clean(b.Why)))
+	}
+	list := func(label string, style term.Style, items []string) {
+		if len(items) > 0 {
+			p.Hang(fmt.Sprintf("%s%-*s", indent, labels, label), margin+labels, term.C(style, "%s", strings.Join(items, "; ")))
+		}
+	}
+	list("stops", term.Plain, b.Stops)
+	list("cannot stop", term.Warn, b.Passes)
 }
 
 func features(env *Env, head string, list []guard.Feature) {

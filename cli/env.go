@@ -20,6 +20,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/gabion-dev/gabion/cli/platform"
 	"github.com/gabion-dev/gabion/internal/term"
 	"github.com/gabion-dev/gabion/internal/version"
 )
@@ -57,11 +58,42 @@ type Env struct {
 	Err *term.Printer // everything else
 	// Socket is the unix socket of the running gabion.
 	Socket string
+	// Places are the defaults of flags.
+	Places Places
+}
+
+// Places is where things are when no flag says otherwise.
+type Places struct{ Socket, Data, Policies string }
+
+// rootPlaces are those of root, and of the documentation.
+func rootPlaces() Places {
+	return Places{Socket: "/run/gabion/gabion.sock", Data: platform.DefaultData, Policies: platform.DefaultPolicies}
+}
+
+// ownPlaces are those of whoever runs this: root's, or folders of the user's
+// own. $GABION_SOCKET names another socket.
+func ownPlaces() Places {
+	p := rootPlaces()
+	if os.Geteuid() != 0 {
+		dir := filepath.Join(os.TempDir(), fmt.Sprintf("gabion-%d", os.Geteuid()))
+		if d := os.Getenv("XDG_RUNTIME_DIR"); d != "" {
+			dir = filepath.Join(d, "gabion")
+		}
+		p.Socket = filepath.Join(dir, "gabion.sock")
+		if home, err := os.UserHomeDir(); err == nil {
+			p.Data = filepath.Join(home, ".local/share/gabion")
+			p.Policies = filepath.Join(home, ".config/gabion/policies")
+		}
+	}
+	if s := os.Getenv("GABION_SOCKET"); s != "" {
+		p.Socket = s
+	}
+	return p
 }
 
 // Main runs one command line and returns the exit code.
 func Main(args []string, in io.Reader, out, errw io.Writer) int {
-	env := &Env{In: in, Out: term.New(out), Err: term.New(errw)}
+	env := &Env{In: in, Out: term.New(out), Err: term.New(errw), Places: ownPlaces()}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	root := Root(env)
@@ -69,18 +101,20 @@ func Main(args []string, in io.Reader, out, errw io.Writer) int {
 	root.SetIn(in)
 	root.SetOut(out)
 	root.SetErr(errw)
-	err := root.ExecuteContext(ctx)
+	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return ExitOK
 	}
+	say := func(err error) { env.Err.Printf("%s %v\n", env.Err.Paint(term.Bad, "error:"), err) }
 	var ex *exitError
 	if errors.As(err, &ex) {
 		if ex.err != nil {
-			env.Err.Printf("%s %v\n", env.Err.Paint(term.Bad, "error:"), ex.err)
+			say(err)
 		}
 		return ex.code
 	}
-	env.Err.Printf("%s %v\n", env.Err.Paint(term.Bad, "error:"), err)
+	say(err)
+	env.Err.Printf("see: %s --help\n", cmd.CommandPath())
 	return ExitUsage
 }
 
@@ -90,25 +124,33 @@ func Root(env *Env) *cobra.Command {
 		Use:   version.Name,
 		Short: "Protect containers, from the commit that builds them to the system call they make",
 		Long: `Gabion finds the containers of this machine, learns what they do, and enforces
-what policy says of them in the kernel. One process, no cluster needed:
+in the kernel what policy says of them. One process, no cluster needed.
 
-  sudo gabion up            protect this machine; console on https://127.0.0.1:8443
-  sudo gabion up --demo     the same, and show a real attack being stopped
-  sudo gabion doctor        what this kernel can enforce, and what is missing
+Data goes to standard output, everything else to standard error. Exit codes:
+0 done; 1 the answer is no (findings, a refused document, a missed pass mark, a
+failed request); 2 the command line makes no sense; 3 no running gabion answers;
+4 this machine lacks something the command needs.
 
-Exit codes: 0 done, 1 the answer is no (findings, refused documents, a pass mark
-missed), 2 wrong usage, 3 no running gabion answers, 4 this machine lacks
-something the command needs.`,
-		SilenceUsage:  true,
-		SilenceErrors: true,
-		Version:       version.Version,
+Environment: GABION_SOCKET is the default of --socket. NO_COLOR, when it is set,
+turns colour off; there is none outside of a terminal anyway.`,
+		Example: `  sudo gabion up                      # protect this machine
+  sudo gabion up --demo               # the same, and watch an attack being stopped
+  sudo gabion doctor                  # what this kernel can enforce, found out by trying
+  gabion workloads                    # what runs here and how it is covered
+  gabion events -f --effect blocked   # what was stopped, as it happens`,
+		SilenceUsage:      true,
+		SilenceErrors:     true,
+		Version:           version.Version,
+		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
 	}
-	root.SetVersionTemplate("{{.Version}}\n")
-	root.PersistentFlags().StringVar(&env.Socket, "socket", defaultSocket(), "unix socket of the running gabion")
+	root.SetVersionTemplate(version.Name + " {{.Version}}\n")
+	root.Flags().BoolP("version", "v", false, "show the version")
+	root.PersistentFlags().StringVar(&env.Socket, "socket", env.Places.Socket, "talk to the gabion on this unix `SOCKET`")
 	root.AddGroup(
-		&cobra.Group{ID: "run", Title: "Protect:"},
-		&cobra.Group{ID: "look", Title: "Look:"},
-		&cobra.Group{ID: "write", Title: "Policy as code:"},
+		&cobra.Group{ID: "run", Title: "Protect"},
+		&cobra.Group{ID: "look", Title: "Look"},
+		&cobra.Group{ID: "write", Title: "Policy as code"},
+		&cobra.Group{ID: "more", Title: "About the command line"},
 	)
 	add := func(group string, cmds ...*cobra.Command) {
 		for _, c := range cmds {
@@ -116,31 +158,19 @@ something the command needs.`,
 			root.AddCommand(c)
 		}
 	}
+	help := helpCommand(env)
 	add("run", upCommand(env), demoCommand(env), guardCommand(env))
 	add("look", doctorCommand(env), workloadsCommand(env), eventsCommand(env), consoleCommand(env))
 	add("write", policyCommand(env))
-	root.AddCommand(versionCommand(env), manCommand(env))
+	add("more", versionCommand(env), completionCommand(), manCommand(env), help)
+	root.SetHelpCommand(help)
+	dress(root, env)
 	return root
-}
-
-// defaultSocket is where gabion up listens: in /run for root, else in the
-// user's own run-time folder.
-func defaultSocket() string {
-	if s := os.Getenv("GABION_SOCKET"); s != "" {
-		return s
-	}
-	if os.Geteuid() == 0 {
-		return "/run/gabion/gabion.sock"
-	}
-	if d := os.Getenv("XDG_RUNTIME_DIR"); d != "" {
-		return filepath.Join(d, "gabion", "gabion.sock")
-	}
-	return filepath.Join(os.TempDir(), fmt.Sprintf("gabion-%d", os.Geteuid()), "gabion.sock")
 }
 
 // outputFlag adds -o with the formats a command has; the first is the default.
 func outputFlag(cmd *cobra.Command, into *string, formats ...string) {
-	cmd.Flags().StringVarP(into, "output", "o", formats[0], "output: "+strings.Join(formats, ", "))
+	cmd.Flags().StringVarP(into, "output", "o", formats[0], "print `FORMAT`: "+strings.Join(formats, ", "))
 	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp))
 	before := cmd.PreRunE
 	cmd.PreRunE = func(c *cobra.Command, args []string) error {
@@ -152,6 +182,6 @@ func outputFlag(cmd *cobra.Command, into *string, formats ...string) {
 				return nil
 			}
 		}
-		return exit(ExitUsage, fmt.Errorf("unknown output %q; use one of: %s", *into, strings.Join(formats, ", ")))
+		return exit(ExitUsage, fmt.Errorf("unknown format %q of --output; use one of: %s", *into, strings.Join(formats, ", ")))
 	}
 }

@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -29,10 +28,16 @@ func eventsCommand(env *Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "events",
 		Short: "List what happened, or follow it",
+		Long: `Lists events, oldest first. One event stands for every happening with the same
+cause; COUNT says exactly how many there were.
+
+With -f it goes on until Ctrl-C; when gabion ends, so does it, with exit code 3.
+Output json is one array; with -f it is one object per line, as ndjson is.`,
 		Example: `  gabion events --since 10m
   gabion events -f --effect blocked
-  gabion events --workload shop/checkout --kind process -o ndjson`,
-		Args: cobra.NoArgs,
+  gabion events --workload shop/checkout --kind process,network
+  gabion events -f -o ndjson | jq -r .message`,
+		Args: arguments(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			q := url.Values{}
 			set := func(k, v string) {
@@ -46,17 +51,37 @@ func eventsCommand(env *Env) *cobra.Command {
 			set("q", f.text)
 			set("policy", f.policy)
 			if f.workload != "" {
-				ns, name, ok := strings.Cut(f.workload, "/")
-				if !ok {
-					return exit(ExitUsage, fmt.Errorf("--workload %q: write it as namespace/name", f.workload))
+				ref, err := parseRef(f.workload)
+				if err != nil {
+					return err
 				}
-				set("namespace", ns)
-				set("workload", name)
+				set("namespace", ref.Namespace)
+				set("workload", ref.Name)
 			}
 			// The API takes lists with commas.
 			set("kind", strings.Join(f.kinds, ","))
 			set("effect", strings.Join(f.effects, ","))
+			for _, check := range []struct {
+				flag   string
+				values []string
+				known  []string
+			}{{"severity", words(f.severity), severities()}, {"effect", f.effects, effects()}} {
+				for _, v := range check.values {
+					if !slices.Contains(check.known, v) {
+						return exit(ExitUsage, fmt.Errorf("unknown %s %q; use one of: %s", check.flag, v, strings.Join(check.known, ", ")))
+					}
+				}
+			}
 			c := env.client()
+			var after uint64
+			if f.follow {
+				// Taken before the list, so that nothing falls between it and the stream.
+				newest, err := listEvents(cmd.Context(), c, url.Values{}, 1)
+				if err != nil {
+					return err
+				}
+				after = lastSeq(newest)
+			}
 			page, err := listEvents(cmd.Context(), c, q, f.limit)
 			if err != nil {
 				return err
@@ -67,41 +92,81 @@ func eventsCommand(env *Env) *cobra.Command {
 			}
 			show := eventPrinter(env, f.output)
 			show(page...)
-			if !f.follow {
-				if len(page) == 0 && f.output == "table" {
-					env.Err.Printf("no events match\n")
-				}
-				return nil
+			if f.follow {
+				return followEvents(cmd.Context(), c, q, max(after, lastSeq(page)), show)
 			}
-			if len(page) > 0 {
-				q.Set("after", strconv.FormatUint(lastSeq(page), 10))
+			if len(page) == 0 && f.output == "table" {
+				env.Err.Printf("no events match\n")
 			}
-			return c.lines(cmd.Context(), "/events/stream", q, func(line []byte) error {
-				data, ok := bytes.CutPrefix(line, []byte("data:"))
-				if !ok {
-					return nil
-				}
-				var e event.Event
-				if err := json.Unmarshal(bytes.TrimSpace(data), &e); err != nil || e.ID == "" {
-					return nil
-				}
-				show(e)
-				return nil
-			})
+			return nil
 		},
 	}
 	cmd.Flags().BoolVarP(&f.follow, "follow", "f", false, "go on printing what happens, until Ctrl-C")
-	cmd.Flags().StringVar(&f.since, "since", "", "only newer than this (10m, 2h, or RFC 3339)")
-	cmd.Flags().StringVar(&f.severity, "severity", "", "this severity and above: info, low, medium, high, critical")
-	cmd.Flags().StringVar(&f.workload, "workload", "", "only this workload (namespace/name)")
-	cmd.Flags().StringVar(&f.container, "container", "", "only this container (at least 12 characters of its identifier)")
-	cmd.Flags().StringSliceVar(&f.kinds, "kind", nil, "only these kinds (process, process.drift, network, ...)")
-	cmd.Flags().StringSliceVar(&f.effects, "effect", nil, "only these effects: observed, would-block, blocked, not-blocked")
-	cmd.Flags().StringVar(&f.policy, "policy", "", "only what this policy decided (WorkloadPolicy/shop/checkout)")
-	cmd.Flags().StringVarP(&f.text, "text", "q", "", "only with this text in message, path, process, peer or container")
-	cmd.Flags().IntVar(&f.limit, "limit", 100, "at most this many, the newest")
+	cmd.Flags().StringVar(&f.since, "since", "", "only newer than `WHEN`: 10m, 2h, or a time as RFC 3339")
+	cmd.Flags().StringVar(&f.severity, "severity", "", "only of this `SEVERITY` and above: "+strings.Join(severities(), ", "))
+	cmd.Flags().StringVar(&f.workload, "workload", "", "only of this workload, as `NAMESPACE/NAME`")
+	cmd.Flags().StringVar(&f.container, "container", "", "only of the container with this `ID` (12 characters of it or more)")
+	cmd.Flags().StringSliceVar(&f.kinds, "kind", nil, "only of these `KINDS`: process, process.drift, network, ...")
+	cmd.Flags().StringSliceVar(&f.effects, "effect", nil, "only with these `EFFECTS`: "+strings.Join(effects(), ", "))
+	cmd.Flags().StringVar(&f.policy, "policy", "", "only what the policy with this `ID` decided")
+	cmd.Flags().StringVarP(&f.text, "text", "q", "", "only with this `TEXT` in message, path, process, peer or container")
+	cmd.Flags().IntVar(&f.limit, "limit", 100, "at most `N`, the newest")
+	complete := func(flag string, values []string) {
+		_ = cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
+	}
+	complete("severity", severities())
+	complete("effect", effects())
+	complete("kind", texts(event.Kinds()...))
+	_ = cmd.RegisterFlagCompletionFunc("workload", completeWorkload(env, 0))
+	_ = cmd.RegisterFlagCompletionFunc("policy", completePolicy(env))
 	outputFlag(cmd, &f.output, "table", "json", "ndjson")
 	return cmd
+}
+
+// followEvents shows what comes after seq until ctx ends. That gabion ends is
+// an answer of its own, since what happens until it is back is not shown.
+func followEvents(ctx context.Context, c *client, q url.Values, after uint64, show func(...event.Event)) error {
+	q.Set("after", strconv.FormatUint(after, 10))
+	err := c.lines(ctx, "/events/stream", q, func(line []byte) error {
+		data, ok := bytes.CutPrefix(line, []byte("data:"))
+		if !ok {
+			return nil
+		}
+		var e event.Event
+		if err := json.Unmarshal(bytes.TrimSpace(data), &e); err != nil || e.ID == "" {
+			return nil // the stream's own words: ready
+		}
+		show(e)
+		return nil
+	})
+	if err == nil && ctx.Err() == nil {
+		return exit(ExitUnreachable, fmt.Errorf("the gabion on %s ended, and with it what there is to follow; it keeps its events: when it runs again, go on with: gabion events -f --since 10m", c.socket))
+	}
+	return err
+}
+
+// words is the list of one word, or none.
+func words(s string) []string {
+	if s == "" {
+		return nil
+	}
+	return []string{s}
+}
+
+func severities() []string {
+	return texts(event.Info, event.Low, event.Medium, event.High, event.Critical)
+}
+
+func effects() []string {
+	return texts(event.Observed, event.WouldBlock, event.Blocked, event.NotBlocked)
+}
+
+func texts[T ~string](list ...T) []string {
+	out := make([]string, len(list))
+	for i, v := range list {
+		out[i] = string(v)
+	}
+	return out
 }
 
 // listEvents gathers pages up to limit, newest first.
@@ -161,19 +226,24 @@ func eventPrinter(env *Env, format string) func(...event.Event) {
 			if effect == "" {
 				effect = "-"
 			}
-			msg := term.Clean(e.Message)
+			what := []term.Cell{term.T(term.Clean(e.Message))}
 			if len(e.Technique) > 0 {
-				msg += " " + env.Out.Paint(term.Faint, "["+strings.Join(e.Technique, " ")+"]")
+				what = append(what, term.C(term.Faint, "%s", "["+strings.Join(e.Technique, " ")+"]"))
 			}
-			env.Out.Printf("%-12s  %s  %s  %-6d  %s\n", e.Last.Local().Format("15:04:05.000"),
+			env.Out.Hang(fmt.Sprintf("%-12s  %s  %s  %-6d  ", e.Last.Local().Format("15:04:05.000"),
 				env.Out.Paint(severityStyle(e.Severity), fmt.Sprintf("%-8s", e.Severity)),
-				env.Out.Paint(effectStyle(e.Effect), fmt.Sprintf("%-11s", effect)), e.Count, msg)
+				env.Out.Paint(effectStyle(e.Effect), fmt.Sprintf("%-11s", effect)), e.Count), whatColumn, what...)
 			if e.Rule != nil && e.Rule.Policy != "" {
-				env.Out.Printf("%s\n", env.Out.Paint(term.Faint, strings.Repeat(" ", 14)+"by "+ruleWords(e.Rule)))
+				// Under the message on a terminal; elsewhere a line of its own begins
+				// with a space, so that a script can tell it from an event.
+				env.Out.Hang(strings.Repeat(" ", whatColumn), whatColumn, term.C(term.Faint, "%s", "by "+ruleWords(e.Rule)))
 			}
 		}
 	}
 }
+
+// whatColumn is where the message of an event begins.
+const whatColumn = 45
 
 func ruleWords(r *event.RuleRef) string {
 	s := r.Policy + " " + r.Field
@@ -203,21 +273,4 @@ func effectStyle(e event.Effect) term.Style {
 		return term.Bad
 	}
 	return term.Faint
-}
-
-// ago says how long ago t was, in the largest unit that fits.
-func ago(now, t time.Time) string {
-	if t.IsZero() {
-		return "-"
-	}
-	d := now.Sub(t)
-	switch {
-	case d < time.Minute:
-		return fmt.Sprintf("%ds", int(d.Seconds()))
-	case d < time.Hour:
-		return fmt.Sprintf("%dm", int(d.Minutes()))
-	case d < 48*time.Hour:
-		return fmt.Sprintf("%dh", int(d.Hours()))
-	}
-	return fmt.Sprintf("%dd", int(d.Hours()/24))
 }

@@ -29,8 +29,16 @@ func policyCommand(env *Env) *cobra.Command {
 		Use:   "policy",
 		Short: "Check, explain, learn, compare and apply policies",
 		Long: `Policies are YAML files: in Git, in the folder of gabion up, or sent by apply.
-lint, and explain and diff with --against, need no running gabion; the others ask
-it. FILE may be a file, a folder (its *.yaml, *.yml and *.json), or - for standard input.`,
+FILE may be a file, a folder (its *.yaml, *.yml and *.json), or - for standard
+input. ID is kind/namespace/name, as gabion policy list prints it.
+
+Without a running gabion: lint; explain of a described workload; learn from a
+file; diff with --against. The others ask the one that runs.`,
+		Example: `  gabion policy learn shop/checkout > policies/checkout.yaml
+  gabion policy lint policies/
+  gabion policy diff policies/
+  gabion policy apply policies/checkout.yaml
+  gabion policy promote WorkloadPolicy/shop/checkout Protect`,
 	}
 	cmd.AddCommand(lintCommand(env), explainCommand(env), learnCommand(env), diffCommand(env), applyCommand(env),
 		forecastCommand(env), promoteCommand(env), deleteCommand(env), listPoliciesCommand(env))
@@ -123,7 +131,7 @@ reason and hint, then warns of what is valid and probably not meant. Exit code 1
 when a document is refused (with --strict also for warnings).`,
 		Example: `  gabion policy lint policies/
   gabion policy lint --live policies/   # also: what matches no container here`,
-		Args: cobra.MinimumNArgs(1),
+		Args: arguments(1, -1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			set, problems, err := loadFiles(env.In, args)
 			if err != nil {
@@ -154,7 +162,7 @@ when a document is refused (with --strict also for warnings).`,
 				for _, f := range findings {
 					env.Out.Printf("%s\n", term.Clean(f.String()))
 				}
-				env.Err.Printf("%d documents are valid, %d errors, %d warnings\n", len(set.Documents()), len(problems), len(findings))
+				env.Err.Printf("%s valid, %s, %s\n", counted(len(set.Documents()), "document is", "documents are"), counted(len(problems), "error", "errors"), counted(len(findings), "warning", "warnings"))
 			}
 			if len(problems) > 0 || strict && len(findings) > 0 {
 				return exit(ExitFailed, nil)
@@ -162,8 +170,8 @@ when a document is refused (with --strict also for warnings).`,
 			return nil
 		},
 	}
-	cmd.Flags().BoolVar(&live, "live", false, "compare with the containers of the running gabion")
-	cmd.Flags().BoolVar(&strict, "strict", false, "let warnings fail too")
+	cmd.Flags().BoolVar(&live, "live", false, "compare with the containers of the running gabion too")
+	cmd.Flags().BoolVar(&strict, "strict", false, "exit with 1 for warnings too")
 	outputFlag(cmd, &output, "table", "json")
 	return cmd
 }
@@ -193,6 +201,14 @@ func getWorkload(ctx context.Context, c *client, ref workload.Ref) (console.Work
 	return d, err
 }
 
+// counted is a number with the word that fits it.
+func counted(n int, one, many string) string {
+	if n == 1 {
+		many = one
+	}
+	return fmt.Sprintf("%d %s", n, many)
+}
+
 func parseRef(s string) (workload.Ref, error) {
 	ns, name, ok := strings.Cut(s, "/")
 	if !ok || ns == "" || name == "" {
@@ -206,13 +222,14 @@ func explainCommand(env *Env) *cobra.Command {
 	var labels map[string]string
 	cmd := &cobra.Command{
 		Use:   "explain NAMESPACE/NAME [FILE...]",
-		Short: "Show what policy says of a workload, and which line of which policy made each rule",
+		Short: "Show the rules for a workload, and the line each comes from",
 		Long: `Without files: what is in force on the running gabion. With files: what they
 would say of the workload as it runs here, or, when --label, --image, --container
 or --service-account describe it, of one that does not run.`,
 		Example: `  gabion policy explain shop/checkout
   gabion policy explain shop/checkout policies/ --label app=checkout`,
-		Args: cobra.MinimumNArgs(1),
+		Args:              arguments(1, -1),
+		ValidArgsFunction: completeWorkload(env, 0),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ref, err := parseRef(args[0])
 			if err != nil {
@@ -264,10 +281,11 @@ or --service-account describe it, of one that does not run.`,
 			return nil
 		},
 	}
-	cmd.Flags().StringToStringVar(&labels, "label", nil, "labels of a described workload")
-	cmd.Flags().StringVar(&image, "image", "", "image of a described workload")
-	cmd.Flags().StringVar(&container, "container", "", "container name of a described workload")
-	cmd.Flags().StringVar(&account, "service-account", "", "service account of a described workload")
+	cmd.Flags().StringToStringVar(&labels, "label", nil, "describe the workload: its `LABELS`, as name=value,...")
+	cmd.Flags().Lookup("label").DefValue = ""
+	cmd.Flags().StringVar(&image, "image", "", "describe the workload: its `IMAGE`")
+	cmd.Flags().StringVar(&container, "container", "", "describe the workload: the `NAME` of its container")
+	cmd.Flags().StringVar(&account, "service-account", "", "describe the workload: the `NAME` of its service account")
 	outputFlag(cmd, &output, "table", "json")
 	return cmd
 }
@@ -338,13 +356,14 @@ func learnCommand(env *Env) *cobra.Command {
 	var profileFile string
 	cmd := &cobra.Command{
 		Use:   "learn NAMESPACE/NAME",
-		Short: "Write the smallest policy that allows what a workload was seen doing",
+		Short: "Write the smallest policy that allows what was seen",
 		Long: `Asks the running gabion for what the workload did and prints a policy in mode
 Monitor: programs by path, peers by name, drift denied, classes of tools denied
 that were not seen in use. Read it, keep it in Git, apply it.`,
 		Example: `  gabion policy learn shop/checkout > policies/checkout.yaml
   gabion policy learn shop/checkout --profile profile.yaml`,
-		Args: cobra.ExactArgs(1),
+		Args:              arguments(1, 1),
+		ValidArgsFunction: completeWorkload(env, 0),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ref, err := parseRef(args[0])
 			if err != nil {
@@ -381,6 +400,6 @@ that were not seen in use. Read it, keep it in Git, apply it.`,
 			return nil
 		},
 	}
-	cmd.Flags().StringVar(&profileFile, "profile", "", "a file with the Profile, instead of asking the running gabion")
+	cmd.Flags().StringVar(&profileFile, "profile", "", "learn from the Profile in `FILE` instead of asking the running gabion")
 	return cmd
 }

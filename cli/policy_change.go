@@ -22,12 +22,13 @@ func diffCommand(env *Env) *cobra.Command {
 	var output string
 	cmd := &cobra.Command{
 		Use:   "diff FILE...",
-		Short: "Show what applying files would change: documents, and what it means for each container",
+		Short: "Show what applying files would change",
 		Long: `Compares with what is in force on the running gabion, or with --against other
-files. Exit code 1 when there is a difference, as diff does.`,
+files: the documents, and what the change means for each container that runs.
+Exit code 1 when there is a difference, as diff does.`,
 		Example: `  gabion policy diff policies/checkout.yaml
   gabion policy diff policies/ --against /etc/gabion/policies`,
-		Args: cobra.MinimumNArgs(1),
+		Args: arguments(1, -1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(against) == 0 {
 				body, err := joined(env, args)
@@ -74,11 +75,12 @@ files. Exit code 1 when there is a difference, as diff does.`,
 			return differs(!d.Empty())
 		},
 	}
-	cmd.Flags().StringSliceVar(&against, "against", nil, "files or folders to compare with, instead of the running gabion")
+	cmd.Flags().StringSliceVar(&against, "against", nil, "compare with these `FILES` or folders instead of the running gabion")
 	outputFlag(cmd, &output, "table", "json")
 	return cmd
 }
 
+// differs gives the exit code of commands that ask a question.
 func differs(yes bool) error {
 	if yes {
 		return exit(ExitFailed, nil)
@@ -131,7 +133,9 @@ func applyCommand(env *Env) *cobra.Command {
 		Short: "Put documents in force on the running gabion and keep them",
 		Long: `All of the documents are taken, or none: a fault anywhere changes nothing. What is
 there under the same kind, namespace and name is replaced where it stands.`,
-		Args: cobra.MinimumNArgs(1),
+		Example: `  gabion policy apply policies/checkout.yaml
+  gabion policy learn shop/checkout | gabion policy apply -`,
+		Args: arguments(1, -1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			body, err := joined(env, args)
 			if err != nil {
@@ -156,11 +160,14 @@ func policyPath(id string) string { return "/policies/" + url.PathEscape(id) }
 func forecastCommand(env *Env) *cobra.Command {
 	var output string
 	cmd := &cobra.Command{
-		Use:     "forecast ID",
-		Short:   "Show what Protect would have blocked of what was seen",
-		Long:    "Exit code 1 when the evidence does not suffice for Protect.",
-		Example: "  gabion policy forecast WorkloadPolicy/shop/checkout",
-		Args:    cobra.ExactArgs(1),
+		Use:   "forecast ID",
+		Short: "Show what Protect would have blocked of what was seen",
+		Long: `Judges everything seen by the policy as if it were in Protect, and says whether
+enough was seen for the answer to be worth something. Exit code 1 when not, or
+when something would have been blocked.`,
+		Example:           "  gabion policy forecast WorkloadPolicy/shop/checkout",
+		Args:              arguments(1, 1),
+		ValidArgsFunction: completePolicy(env),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var f console.Forecast
 			if err := env.client().get(cmd.Context(), policyPath(args[0])+"/forecast", nil, &f); err != nil {
@@ -211,12 +218,12 @@ func promoteCommand(env *Env) *cobra.Command {
 		Long: `For Protect the forecast is asked first: when it says that something seen would
 have been blocked or that too little was seen, nothing is changed without --force.`,
 		Example: "  gabion policy promote WorkloadPolicy/shop/checkout Protect",
-		Args:    cobra.ExactArgs(2),
-		ValidArgsFunction: func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+		Args:    arguments(2, 2),
+		ValidArgsFunction: func(c *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
 			if len(args) == 1 {
 				return modes, cobra.ShellCompDirectiveNoFileComp
 			}
-			return nil, cobra.ShellCompDirectiveNoFileComp
+			return completePolicy(env)(c, args, word)
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if !slices.Contains(modes, args[1]) {
@@ -235,11 +242,11 @@ have been blocked or that too little was seen, nothing is changed without --forc
 			if err := c.do(cmd.Context(), http.MethodPost, policyPath(args[0])+"/promote", nil, map[string]string{"mode": args[1]}, "", nil); err != nil {
 				return err
 			}
-			env.Out.Printf("%s is now in %s\n", term.Clean(args[0]), args[1])
+			env.Err.Printf("%s is now in %s\n", term.Clean(args[0]), args[1])
 			return nil
 		},
 	}
-	cmd.Flags().BoolVar(&force, "force", false, "promote to Protect whatever the forecast says")
+	cmd.Flags().BoolVar(&force, "force", false, "set Protect whatever the forecast says")
 	return cmd
 }
 
@@ -247,12 +254,16 @@ func deleteCommand(env *Env) *cobra.Command {
 	return &cobra.Command{
 		Use:   "delete ID",
 		Short: "Take a policy out of force and out of the folder",
-		Args:  cobra.ExactArgs(1),
+		Long: `Removes the document from its file in the folder of the running gabion, and the
+file when nothing else is in it. What the policy blocked passes from then on.`,
+		Example:           "  gabion policy delete WorkloadPolicy/shop/checkout",
+		Args:              arguments(1, 1),
+		ValidArgsFunction: completePolicy(env),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := env.client().do(cmd.Context(), http.MethodDelete, policyPath(args[0]), nil, nil, "", nil); err != nil {
 				return err
 			}
-			env.Out.Printf("%s is removed\n", term.Clean(args[0]))
+			env.Err.Printf("%s is removed\n", term.Clean(args[0]))
 			return nil
 		},
 	}
@@ -261,9 +272,10 @@ func deleteCommand(env *Env) *cobra.Command {
 func listPoliciesCommand(env *Env) *cobra.Command {
 	var output string
 	cmd := &cobra.Command{
-		Use:   "list",
-		Short: "List the policies in force and the files that were refused",
-		Args:  cobra.NoArgs,
+		Use:     "list",
+		Short:   "List the policies in force and the files that were refused",
+		Example: "  gabion policy list -o json",
+		Args:    arguments(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			list, err := all[console.Policy](cmd.Context(), env.client(), "/policies")
 			if err != nil {

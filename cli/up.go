@@ -5,16 +5,17 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
+	"net"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/gabion-dev/gabion/cli/platform"
+	"github.com/gabion-dev/gabion/fleet/store"
 	"github.com/gabion-dev/gabion/internal/term"
+	"github.com/gabion-dev/gabion/internal/version"
 	"github.com/gabion-dev/gabion/scenario"
 )
 
@@ -25,22 +26,28 @@ func upCommand(env *Env) *cobra.Command {
 	var runtimes []string
 	cmd := &cobra.Command{
 		Use:   "up",
-		Short: "Protect the containers of this machine (the whole platform in one process)",
-		Long: `Finds the containers of this machine, learns what they do, enforces the policies
-of the folder, keeps events, and serves the console. Ctrl-C ends it and takes
-everything out of the kernel; if it is killed instead, enforcement goes on and
-the next gabion up takes it over.
+		Short: "Protect the containers of this machine",
+		Long: `The whole platform in one process: finds the containers of this machine, learns
+what they do, enforces the policies of the folder, keeps events, and serves the
+console. Ctrl-C ends it and takes everything out of the kernel; if it is killed
+instead, enforcement goes on and the next gabion up takes it over.
 
 The policies folder is read again whenever it changes. A file that breaks keeps
 its last good content in force.`,
 		Example: `  sudo gabion up
   sudo gabion up --demo
-  sudo gabion up --policies ./policies --listen 127.0.0.1:9443`,
-		Args: cobra.NoArgs,
+  sudo gabion up --policies ./policies --keep 90d
+  sudo gabion up --listen 10.0.0.5:8443 --host gabion.example.org`,
+		Args: arguments(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg.Socket = env.Socket
 			if err := setRuntimes(&cfg, runtimes); err != nil {
 				return exit(ExitUsage, err)
+			}
+			for _, h := range cfg.Hosts {
+				if h == "" || strings.ContainsAny(h, "/: ") && net.ParseIP(h) == nil {
+					return exit(ExitUsage, fmt.Errorf("--host %q: write a name or an address without scheme, port and path", h))
+				}
 			}
 			log, err := logger(env, logLevel)
 			if err != nil {
@@ -54,37 +61,38 @@ its last good content in force.`,
 			return up(cmd.Context(), env, cfg, log, demo)
 		},
 	}
-	addPlatformFlags(cmd, &cfg, &logLevel)
-	cmd.Flags().StringArrayVar(&runtimes, "runtime", nil, "ask this socket instead of the usual ones, as NAME=PATH with docker, podman, containerd or cri (may be repeated)")
+	addPlatformFlags(cmd, env.Places, &cfg, &logLevel)
+	cmd.Flags().StringArrayVar(&runtimes, "runtime", nil, "ask `NAME=SOCKET` instead of the usual places; NAME is docker, podman, containerd or cri (may be repeated)")
 	cmd.Flags().BoolVar(&demo, "demo", false, "re-enact the attack safely, without and with protection, then stay")
 	return cmd
 }
 
-func addPlatformFlags(cmd *cobra.Command, cfg *platform.Config, logLevel *string) {
-	data, policies := platform.DefaultData, platform.DefaultPolicies
-	if os.Geteuid() != 0 {
-		if home, err := os.UserHomeDir(); err == nil {
-			data = filepath.Join(home, ".local/share/gabion")
-			policies = filepath.Join(home, ".config/gabion/policies")
-		}
-	}
-	cmd.Flags().StringVar(&cfg.Policies, "policies", policies, "folder of policies (*.yaml)")
-	cmd.Flags().StringVar(&cfg.Data, "data", data, "folder of events, profiles and certificates")
-	cmd.Flags().StringVar(&cfg.Listen, "listen", platform.DefaultListen, "address of the console, or off")
-	cmd.Flags().StringVar(&cfg.Pins, "pins", platform.DefaultPins, "folder of pinned kernel objects, on a bpf file system")
-	cmd.Flags().BoolVar(&cfg.NoHold, "no-hold", false, "do not stop the first program of a new container until its policy is in force")
-	cmd.Flags().DurationVar(&cfg.Retention.MaxAge, "keep", 30*24*time.Hour, "how long events are kept")
-	cmd.Flags().Int64Var(&cfg.Retention.MaxBytes, "keep-bytes", 2<<30, "how many bytes of events are kept")
-	cmd.Flags().StringVar(logLevel, "log", "warn", "log level on standard error: debug, info, warn, error")
+func addPlatformFlags(cmd *cobra.Command, places Places, cfg *platform.Config, logLevel *string) {
+	f := cmd.Flags()
+	f.StringVar(&cfg.Policies, "policies", places.Policies, "read policies (*.yaml, *.yml, *.json) from `DIR`")
+	f.StringVar(&cfg.Data, "data", places.Data, "keep events, profiles and certificates in `DIR`")
+	f.StringVar(&cfg.Listen, "listen", platform.DefaultListen, "serve the console on `ADDR`, or off")
+	f.StringArrayVar(&cfg.Hosts, "host", nil, "let browsers reach the console by `NAME` too (may be repeated)")
+	f.StringVar(&cfg.Pins, "pins", platform.DefaultPins, "pin kernel objects in `DIR`, on a bpf file system")
+	f.BoolVar(&cfg.NoHold, "no-hold", false, "do not stop the first program of a new container until its policy is in force")
+	cfg.Retention = store.Retention{MaxAge: 30 * day, MaxBytes: 2 << 30}
+	f.Var(ageValue{&cfg.Retention.MaxAge}, "keep", "keep events up to this `AGE`, such as 12h or 30d; 0 keeps all")
+	f.Var(sizeValue{&cfg.Retention.MaxBytes}, "keep-bytes", "keep at most this `SIZE` of events, such as 500MiB; 0 keeps all")
+	logFlag(cmd, logLevel, "warn")
 }
 
-// setRuntimes reads --runtime NAME=PATH.
+func logFlag(cmd *cobra.Command, level *string, def string) {
+	cmd.Flags().StringVar(level, "log", def, "log from this `LEVEL` up on standard error: debug, info, warn, error")
+	_ = cmd.RegisterFlagCompletionFunc("log", cobra.FixedCompletions([]string{"debug", "info", "warn", "error"}, cobra.ShellCompDirectiveNoFileComp))
+}
+
+// setRuntimes reads --runtime NAME=SOCKET.
 func setRuntimes(cfg *platform.Config, list []string) error {
 	for _, r := range list {
 		name, socket, ok := strings.Cut(r, "=")
 		into := map[string]*[]string{"docker": &cfg.Runtimes.Docker, "podman": &cfg.Runtimes.Podman, "containerd": &cfg.Runtimes.Containerd, "cri": &cfg.Runtimes.CRI}[name]
 		if !ok || into == nil || socket == "" {
-			return fmt.Errorf("--runtime %q: write NAME=PATH, NAME one of docker, podman, containerd, cri", r)
+			return fmt.Errorf("--runtime %q: write NAME=SOCKET, NAME one of docker, podman, containerd, cri", r)
 		}
 		*into = append(*into, socket)
 	}
@@ -111,7 +119,7 @@ func up(ctx context.Context, env *Env, cfg platform.Config, log *slog.Logger, de
 		g.Go(func() error {
 			err := scenario.RunAndStay(ctx, scenario.Options{Dir: filepath.Join(cfg.Data, "demo"), Out: env.Out.W, Colour: env.Out.Colour, Log: log,
 				OnResult: func(*scenario.Result) {
-					env.Err.Printf("\nThe workloads stay up with ordinary traffic. Look at them in the console, or with: gabion events -f\nCtrl-C ends everything and leaves nothing behind.\n")
+					env.Err.Printf("\nThe workloads stay up with ordinary traffic. Look at them in the console, or\nwith: gabion events -f\nCtrl-C ends everything and leaves nothing behind.\n")
 				}}, p.Scenario())
 			if err != nil && ctx.Err() == nil {
 				// The story failing is no reason to stop protecting.
@@ -123,6 +131,9 @@ func up(ctx context.Context, env *Env, cfg platform.Config, log *slog.Logger, de
 	err = g.Wait()
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		err = nil
+	}
+	if err == nil {
+		env.Err.Printf("\ngabion ends and takes its programs out of the kernel\n")
 	}
 	if cerr := p.Close(); err == nil {
 		err = cerr
@@ -137,15 +148,21 @@ func up(ctx context.Context, env *Env, cfg platform.Config, log *slog.Logger, de
 func greet(env *Env, p *platform.Platform, cfg platform.Config) {
 	e := env.Err
 	link, addr, fingerprint := p.SignIn()
-	e.Printf("%s protects the containers of this machine\n", e.Paint(term.Strong, "gabion"))
-	if addr != "" {
-		e.Printf("  console    https://%s\n", addr)
-		e.Printf("  sign in    %s\n             %s\n", e.Paint(term.Good, link), e.Paint(term.Faint, "(once, within 15 minutes; a new one: gabion console link)"))
-		e.Printf("  certificate SHA-256 %s\n", e.Paint(term.Faint, fingerprint))
+	line := func(label string, style term.Style, text string) {
+		const width = 15
+		e.Hang(fmt.Sprintf("  %-*s", width-2, label), width, term.C(style, "%s", text))
 	}
-	e.Printf("  policies   %s\n", cfg.Policies)
+	e.Printf("%s protects the containers of this machine; Ctrl-C ends it\n\n", e.Paint(term.Strong, version.Name))
+	line("policies", term.Plain, cfg.Policies)
+	if addr != "" {
+		line("console", term.Plain, "https://"+addr)
+		// Never broken: links are copied and clicked.
+		e.Printf("  %-13s%s\n", "sign in", e.Paint(term.Good, link))
+		line("", term.Faint, "works once, within 15 minutes; for another: gabion console link")
+		line("certificate", term.Faint, "SHA-256 "+fingerprint)
+	}
 	for _, why := range p.Missing() {
-		e.Printf("  %s %s\n", e.Paint(term.Bad, "blind:"), why)
+		line("blind", term.Bad, term.Clean(why))
 	}
 	e.Printf("\n")
 }

@@ -2,12 +2,9 @@ package cli
 
 import (
 	"encoding/json"
-	"os"
-	"path/filepath"
 	"runtime"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/cobra/doc"
 
 	"github.com/gabion-dev/gabion/internal/version"
 )
@@ -15,9 +12,10 @@ import (
 func versionCommand(env *Env) *cobra.Command {
 	var output string
 	cmd := &cobra.Command{
-		Use:   "version",
-		Short: "Show version, revision and platform",
-		Args:  cobra.NoArgs,
+		Use:     "version",
+		Short:   "Show version, revision and platform",
+		Example: `  gabion version -o json`,
+		Args:    arguments(0, 0),
 		RunE: func(*cobra.Command, []string) error {
 			v := struct {
 				Version  string `json:"version"`
@@ -34,27 +32,6 @@ func versionCommand(env *Env) *cobra.Command {
 	}
 	outputFlag(cmd, &output, "text", "json")
 	return cmd
-}
-
-func manCommand(env *Env) *cobra.Command {
-	return &cobra.Command{
-		Use:   "man DIR",
-		Short: "Write the manual pages into a folder",
-		Args:  cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := os.MkdirAll(args[0], 0o755); err != nil {
-				return exit(ExitFailed, err)
-			}
-			root := cmd.Root()
-			root.DisableAutoGenTag = true
-			if err := doc.GenManTree(root, &doc.GenManHeader{Title: "GABION", Section: "1", Source: " ", Manual: "Gabion"}, args[0]); err != nil {
-				return exit(ExitFailed, err)
-			}
-			pages, _ := filepath.Glob(filepath.Join(args[0], "*.1"))
-			env.Err.Printf("%d manual pages written to %s; read one with: man -l %s/gabion.1\n", len(pages), args[0], args[0])
-			return nil
-		},
-	}
 }
 
 func printJSON(env *Env, v any) error {

@@ -19,19 +19,23 @@ func workloadsCommand(env *Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "workloads [NAMESPACE/NAME]",
 		Short: "List workloads and how they are covered, or show one",
+		Long: `Lists what runs here: how it is covered (enforced, monitored, learning, blind),
+its mode, what was blocked or would have been, and by which mechanisms. With a
+name: its containers, its rules, and where each comes from.`,
 		Example: `  gabion workloads
   gabion workloads shop/checkout
   gabion workloads act 3f1c9a0b7d22 quarantine`,
-		Args: cobra.MaximumNArgs(1),
+		Args:              arguments(0, 1),
+		ValidArgsFunction: completeWorkload(env, 0),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c := env.client()
 			if len(args) == 1 {
-				ns, name, ok := strings.Cut(args[0], "/")
-				if !ok {
-					return exit(ExitUsage, fmt.Errorf("workload %q: write it as namespace/name", args[0]))
+				ref, err := parseRef(args[0])
+				if err != nil {
+					return err
 				}
-				var d console.WorkloadDetail
-				if err := c.get(cmd.Context(), "/workloads/"+url.PathEscape(ns)+"/"+url.PathEscape(name), nil, &d); err != nil {
+				d, err := getWorkload(cmd.Context(), c, ref)
+				if err != nil {
 					return err
 				}
 				if output == "json" {
@@ -88,7 +92,9 @@ func actCommand(env *Env) *cobra.Command {
 
 quarantine cuts every network and keeps the processes; release ends that. pause
 freezes every process; resume ends that. kill is final.`,
-		Args: cobra.ExactArgs(2),
+		Example: `  gabion workloads act 3f1c9a0b7d22 quarantine
+  gabion workloads act 3f1c9a0b7d22 release`,
+		Args: arguments(2, 2),
 		ValidArgsFunction: func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 			if len(args) == 1 {
 				return actions, cobra.ShellCompDirectiveNoFileComp
@@ -104,7 +110,7 @@ freezes every process; resume ends that. kill is final.`,
 			if err := env.client().do(cmd.Context(), http.MethodPost, "/containers/"+url.PathEscape(args[0])+"/actions", nil, body, "", &e); err != nil {
 				return err
 			}
-			env.Out.Printf("%s\n", term.Clean(e.Message))
+			env.Err.Printf("%s\n", term.Clean(e.Message))
 			return nil
 		},
 	}

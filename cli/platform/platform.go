@@ -58,6 +58,8 @@ type Config struct {
 	Pins     string // folder of pinned kernel objects
 	Socket   string // unix socket of the command line
 	Listen   string // TLS address of the console, or "off"
+	// Hosts are more names by which browsers may reach the console.
+	Hosts []string
 	// Retention bounds what the store keeps.
 	Retention store.Retention
 	// Runtimes are the sockets to ask; zero: the usual places.
@@ -169,7 +171,7 @@ func Open(ctx context.Context, cfg Config, log *slog.Logger) (p *Platform, err e
 	}); err != nil {
 		return p, err
 	}
-	if p.console, err = console.New(console.Config{Listen: cfg.Listen, Socket: cfg.Socket, DataDir: cfg.Data}, console.Deps{
+	if p.console, err = console.New(console.Config{Listen: cfg.Listen, Hosts: cfg.Hosts, Socket: cfg.Socket, DataDir: cfg.Data}, console.Deps{
 		Platform: p, Store: p.store, Follow: p.recorder.Follow, Log: log, Now: time.Now, Rand: rand.Reader,
 		Record: func(_ context.Context, e event.Event) error { p.recorder.Record(e); return nil },
 	}); err != nil {
