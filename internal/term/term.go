@@ -177,7 +177,7 @@ func (p *Printer) Hang(margin string, width int, parts ...Cell) {
 }
 
 // Wrap breaks text between words into lines of at most width columns. A word
-// that is longer is broken too, after a slash where it has one. A width of 0
+// that is longer is broken too, after a slash, comma or colon where it has one. A width of 0
 // breaks nothing.
 func Wrap(text string, width int) []string {
 	lines := flow([]Cell{T(text)}, width)
@@ -232,7 +232,7 @@ func flow(parts []Cell, width int) [][]Cell {
 // breakWord is the beginning of a word that is longer than width.
 func breakWord(word string, width int) string {
 	piece := string([]rune(word)[:width])
-	if i := strings.LastIndexAny(piece, "/,"); i >= len(piece)/2 {
+	if i := strings.LastIndexAny(piece, "/,:"); i >= len(piece)/2 {
 		return piece[:i+1]
 	}
 	return piece
