@@ -40,6 +40,6 @@ the one that runs does not answer. Needs root.`,
 		func(p string) error { return platform.SwitchOff(p, false) })
 	one("remove", "Detach and unpin everything that any gabion left in the kernel",
 		"Removes kernel programs and maps of a gabion that was killed. Containers run on\nwithout enforcement. Not for use while gabion runs: Ctrl-C there does the same.", "nothing of gabion is left in the kernel",
-		platform.Remove)
+		platform.RemoveLeft)
 	return cmd
 }

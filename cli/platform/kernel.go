@@ -3,6 +3,8 @@ package platform
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io/fs"
 	"log/slog"
 	"sync"
 	"time"
@@ -131,8 +133,22 @@ func Remove(pins string) error {
 	return errors.Join(firewall.Remove(pins), kernel.Remove(pins))
 }
 
+// RemoveLeft is Remove for people: it refuses while a Gabion uses what is there.
+func RemoveLeft(pins string) error {
+	if st, err := kernel.Installed(pins); err == nil && st.AgentAlive {
+		return fmt.Errorf("remove pinned state: the gabion with process number %d uses %s; end it first (it takes everything with it)", st.AgentPID, pins)
+	}
+	return Remove(pins)
+}
+
 // SwitchOff sets or ends the kill switch of whatever is pinned below pins.
-func SwitchOff(pins string, off bool) error { return kernel.SwitchOff(pins, off) }
+func SwitchOff(pins string, off bool) error {
+	err := kernel.SwitchOff(pins, off)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("set kill switch: no gabion is in the kernel below %s, so everything passes already", pins)
+	}
+	return err
+}
 
 // ProbeKernel tries every kernel feature for real.
 func ProbeKernel(ctx context.Context) []guard.Feature {
@@ -163,8 +179,15 @@ type Backend struct {
 // Backends judges the known mechanisms by what was tried.
 func Backends(features []guard.Feature) []Backend {
 	var out []Backend
+	tcx := false
 	for _, b := range append(kernel.Backends(), firewall.Backends()...) {
 		active, why := b.Active(features)
+		switch {
+		case b.ID == "tcx":
+			tcx = active
+		case b.ID == "clsact" && active && tcx:
+			active, why = false, "it works here, and is not needed: tcx does"
+		}
 		out = append(out, Backend{ID: b.ID, Section: b.Section, Active: active, Guarantee: b.Guarantee, Why: why, Stops: b.Stops, Passes: b.Passes})
 	}
 	return out

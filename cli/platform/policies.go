@@ -117,6 +117,9 @@ func (p *Platform) policyView(d *v1alpha1.Document, containers []agent.Status) c
 		enforced.Reason, enforced.Message = "NoContainers", "selects no container that runs here now"
 	} else if !enforced.Status {
 		enforced.Reason = "Blind"
+	} else if spec.Mode != v1alpha1.Protect {
+		enforced.Status, enforced.Reason = false, string(spec.Mode)
+		enforced.Message = fmt.Sprintf("%d containers are watched; this mode blocks nothing", applied)
 	}
 	worse := console.Condition{Type: "Degraded", Status: len(degraded) > 0, Since: since}
 	if len(degraded) > 0 {

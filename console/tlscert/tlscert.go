@@ -124,10 +124,12 @@ func (k *Keeper) renew() error {
 	if err != nil {
 		return fmt.Errorf("make certificate: %w", err)
 	}
-	if err := writeFile(k.file, data); err != nil {
-		return fmt.Errorf("keep certificate: %w", err)
-	}
 	k.cert = &cert
+	if err := writeFile(k.file, data); err != nil {
+		// A full disk must not keep people from looking; browsers will ask
+		// again after the next start.
+		k.log.Error("the certificate could not be kept; the next start makes another", "file", k.file, "err", err)
+	}
 	return nil
 }
 

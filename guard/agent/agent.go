@@ -297,6 +297,7 @@ func (a *Agent) begin(ctx context.Context, s guard.Start) {
 		}
 	default:
 		a.adopt(ctx, c, s)
+		a.heldTooLate(c.ID, s)
 	}
 	if s.Held && a.deps.Kernel != nil {
 		if err := a.deps.Kernel.Release(s.PID); err != nil {
@@ -305,6 +306,21 @@ func (a *Agent) begin(ctx context.Context, s guard.Start) {
 	}
 	a.deps.Log.Debug("first program of a cgroup", "pid", s.PID, "container", c.Short(), "held", s.Held,
 		"queued", began.Sub(s.Time), "identify", identified.Sub(began), "cover", a.deps.Now().Sub(identified))
+}
+
+// heldTooLate notes the hold of a container that the runtime had told of
+// before: its start event then says that it was held as well.
+func (a *Agent) heldTooLate(id string, s guard.Start) {
+	a.mu.Lock()
+	e := a.entries[id]
+	missed := e != nil && s.Held && !e.held
+	if missed {
+		e.held, e.firstExec = true, s.Time
+	}
+	a.mu.Unlock()
+	if missed {
+		a.recordStart(id)
+	}
 }
 
 func (a *Agent) change(ctx context.Context, ch container.Change) {

@@ -51,7 +51,7 @@ func (a *Agent) recordStart(id string) {
 	ev.Evidence = map[string]string{"runtime": c.Runtime, "heldBeforeFirstInstruction": strconv.FormatBool(held), "plan": planWords(plan)}
 	// Measured by one clock only: start times that runtimes tell are too coarse.
 	if !at.IsZero() && !first.IsZero() {
-		ev.Evidence["coveredAfterMs"] = strconv.FormatFloat(float64(at.Sub(first).Microseconds())/1000, 'f', 1, 64)
+		ev.Evidence["coveredAfterMs"] = strconv.FormatFloat(float64(max(0, at.Sub(first)).Microseconds())/1000, 'f', 1, 64)
 	}
 	for _, cov := range coverage {
 		ev.Evidence[cov.Section] = cov.Mechanism

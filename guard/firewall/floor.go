@@ -83,7 +83,9 @@ func (f *Firewall) ensureFloor(ctx context.Context, m *managed) (*floorState, st
 		return nil, "the container shares the node's network, which is never filtered"
 	}
 	if err != nil {
-		f.log.Error("packet floor is not in place", "container", m.c.ID, "err", err)
+		if _, gone := os.Stat(fmt.Sprintf("/proc/%d/ns/net", m.c.PID)); gone == nil {
+			f.log.Error("packet floor is not in place", "container", m.c.ID, "err", err)
+		}
 		return nil, fmt.Sprintf("no packet floor (%v)", err)
 	}
 	return fl, ""
