@@ -61,7 +61,7 @@ func FuzzPasswordMatches(f *testing.F) {
 	f.Add("$$$$$", "")
 	f.Fuzz(func(t *testing.T, phc, password string) {
 		if strings.Contains(phc, "m=") && len(phc) > 24 {
-			t.Skip("real costs take real time")
+			return // real costs take real time
 		}
 		passwordMatches(phc, password)
 	})
