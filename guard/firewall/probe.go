@@ -21,7 +21,7 @@ import (
 func Probe(ctx context.Context) []guard.Feature {
 	p := &probe{}
 	defer p.close()
-	out := []guard.Feature{feature("network programs", "all programs of the network floor loaded", "a kernel of 5.15 or later with BTF (/sys/kernel/btf/vmlinux), and CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON", p.load())}
+	out := []guard.Feature{feature("network programs", "all programs of the network floor loaded", "a kernel of 5.17 or later with BTF (/sys/kernel/btf/vmlinux), and CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON", p.load())}
 	if !out[0].Works {
 		return out
 	}
