@@ -788,10 +788,11 @@ static __noinline int judge(struct task_struct *task, struct linux_binprm *bprm,
 		d->parent[0] = 0;
 	}
 
-	if (c->flags & C_OBSERVE)
-		observe(sc, cid, d->in_image, parent);
-	if (c->exec_mode < MODE_MONITOR)
+	if (c->exec_mode < MODE_MONITOR) {
+		if (c->flags & C_OBSERVE)
+			observe(sc, cid, d->in_image, parent);
 		return 0;
+	}
 
 	/* The decision table of policy.(*ProcessPlan).Decide. What could not be
 	 * followed or read counts against the program only where it matters. */
@@ -811,6 +812,9 @@ static __noinline int judge(struct task_struct *task, struct linux_binprm *bprm,
 			rule = c->list_rule;
 		reasons |= R_NOT_LISTED;
 	}
+	/* What does not get to run is no behaviour to learn from. */
+	if (c->flags & C_OBSERVE && !(reasons && c->exec_mode == MODE_PROTECT))
+		observe(sc, cid, d->in_image, parent);
 	if (!reasons)
 		return 0;
 	if (c->flags & C_VERIFY && reasons == (R_CHANGED | R_UNKNOWN) && hold_to_verify(s, cid))
