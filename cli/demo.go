@@ -93,7 +93,11 @@ func demoOnce(ctx context.Context, env *Env, layers []string, log *slog.Logger) 
 	g.Go(func() error { return p.Run(run) })
 	g.Go(func() (err error) {
 		defer stop()
-		res, err = scenario.Run(gctx, scenario.Options{Layers: layers, Out: env.Err.W, Log: log, Now: time.Now}, p.Scenario())
+		stage, err := p.Scenario(gctx)
+		if err != nil {
+			return err
+		}
+		res, err = scenario.Run(gctx, scenario.Options{Layers: layers, Out: env.Err.W, Log: log, Now: time.Now}, stage)
 		return err
 	})
 	err = g.Wait()

@@ -117,10 +117,13 @@ func up(ctx context.Context, env *Env, cfg platform.Config, log *slog.Logger, de
 	g.Go(func() error { return p.Run(ctx) })
 	if demo {
 		g.Go(func() error {
-			err := scenario.RunAndStay(ctx, scenario.Options{Dir: filepath.Join(cfg.Data, "demo"), Out: env.Out.W, Colour: env.Out.Colour, Log: log,
-				OnResult: func(*scenario.Result) {
-					env.Err.Printf("\nThe workloads stay up with ordinary traffic. Look at them in the console, or\nwith: gabion events -f\nCtrl-C ends everything and leaves nothing behind.\n")
-				}}, p.Scenario())
+			stage, err := p.Scenario(ctx)
+			if err == nil {
+				err = scenario.RunAndStay(ctx, scenario.Options{Dir: filepath.Join(cfg.Data, "demo"), Out: env.Out.W, Colour: env.Out.Colour, Log: log,
+					OnResult: func(*scenario.Result) {
+						env.Err.Printf("\nThe workloads stay up with ordinary traffic. Look at them in the console, or\nwith: gabion events -f\nCtrl-C ends everything and leaves nothing behind.\n")
+					}}, stage)
+			}
 			if err != nil && ctx.Err() == nil {
 				// The story failing is no reason to stop protecting.
 				env.Err.Printf("%s the re-enactment could not be told: %v\n", env.Err.Paint(term.Bad, "error:"), err)

@@ -30,6 +30,9 @@ import (
 	"github.com/gabion-dev/gabion/workload"
 )
 
+// Namespaces are those of the workloads that the re-enactment makes.
+func Namespaces() []string { return []string{namespaceBefore, namespace} }
+
 // Layers of protection that a run can turn on.
 const (
 	Guard    = "guard"    // which programs may run

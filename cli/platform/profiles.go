@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/gabion-dev/gabion/api/v1alpha1"
 	"github.com/gabion-dev/gabion/fleet/store"
@@ -37,4 +38,20 @@ func (p profiles) Save(ctx context.Context, ref workload.Ref, doc v1alpha1.Profi
 		return fmt.Errorf("write profile of %s: %w", ref, err)
 	}
 	return p.s.Put(ctx, profileKind, ref.String(), data)
+}
+
+// forget removes what was learned of the workloads of a namespace.
+func (p profiles) forget(ctx context.Context, namespace string) error {
+	docs, err := p.s.Documents(ctx, profileKind)
+	if err != nil {
+		return err
+	}
+	for name := range docs {
+		if strings.HasPrefix(name, namespace+"/") {
+			if err := p.s.Delete(ctx, profileKind, name); err != nil {
+				return fmt.Errorf("forget profile of %s: %w", name, err)
+			}
+		}
+	}
+	return nil
 }

@@ -15,8 +15,16 @@ import (
 	"github.com/gabion-dev/gabion/workload"
 )
 
-// Scenario is the platform as the re-enactment drives it, from outside.
-func (p *Platform) Scenario() scenario.Platform { return actor{p} }
+// Scenario is the platform as the re-enactment drives it, from outside. What
+// an earlier re-enactment learned is forgotten: each tells its story anew.
+func (p *Platform) Scenario(ctx context.Context) (scenario.Platform, error) {
+	for _, ns := range scenario.Namespaces() {
+		if err := (profiles{p.store}).forget(ctx, ns); err != nil {
+			return nil, err
+		}
+	}
+	return actor{p}, nil
+}
 
 // Missing says in sentences what cannot be enforced on this machine.
 func (p *Platform) Missing() []string {

@@ -77,7 +77,7 @@ type Config struct {
 	// StartBound is how long the runtime may take to say who a held container
 	// is; default 1.5 s.
 	StartBound time.Duration
-	// SaveEvery is how often changed profiles are saved; default 5 s.
+	// SaveEvery is how often changed profiles are saved; default 1 s.
 	SaveEvery time.Duration
 	// Recheck is how often plans are compiled again because time passes
 	// (exceptions expire); default 15 s.
@@ -167,7 +167,7 @@ func New(cfg Config, deps Deps) (*Agent, error) {
 		cfg.StartBound = 1500 * time.Millisecond
 	}
 	if cfg.SaveEvery == 0 {
-		cfg.SaveEvery = 5 * time.Second
+		cfg.SaveEvery = time.Second
 	}
 	if cfg.Recheck == 0 {
 		cfg.Recheck = 15 * time.Second

@@ -249,6 +249,11 @@ func TestThousandAttemptsAcrossAKilledAgent(t *testing.T) {
 	if e.Rule == nil || e.Rule.File != "web.yaml" || e.Rule.Field != "spec.process.allow" {
 		t.Errorf("rule %+v", e.Rule)
 	}
+	// What was stopped is no behaviour: the next policy must not allow it.
+	learned, err := m.g.Run(m.ctx, "policy", "learn", "shop/web")
+	if err != nil || !strings.Contains(string(learned), "/bin/sleep") || strings.Contains(string(learned), "/opt/echo") {
+		t.Errorf("learned from what was blocked: %v\n%s", err, learned)
+	}
 }
 
 func TestDriftIsStoppedAndOrdinaryWorkIsNot(t *testing.T) {
