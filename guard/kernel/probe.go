@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"syscall"
 	"time"
+	"unsafe"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
@@ -58,7 +59,7 @@ func Probe(ctx context.Context, pinDir string) []guard.Feature {
 			return err
 		}),
 		attempt(FeatureExec, "all programs load and attach; a canary was killed before its first instruction", "run as root on Linux 5.17 or later with CONFIG_BPF_SYSCALL", func() error { return tryKill(ctx) }),
-		attempt(FeatureFanotify, "the start of a canary was refused", "run as root on a kernel with CONFIG_FANOTIFY_ACCESS_PERMISSIONS", func() error { return tryFanotify(ctx) }),
+		attempt(FeatureFanotify, "the start of a canary was refused", "run as root on a kernel with CONFIG_FANOTIFY_ACCESS_PERMISSIONS", tryFanotify),
 		attempt(FeatureLSM, "loads and attaches; the backend that makes execve fail with EPERM is not part of this version",
 			"boot with bpf in the lsm= list, on a kernel that permits programs of this type", func() error { return tryHook(ebpf.LSM, ebpf.AttachLSMMac, "bprm_check_security") }),
 		attempt(FeatureFmodRet, "loads and attaches; the backend that makes execve fail with EPERM is not part of this version",
@@ -150,7 +151,7 @@ func tryKill(ctx context.Context) (err error) {
 }
 
 // tryFanotify refuses the start of a file of its own.
-func tryFanotify(ctx context.Context) error {
+func tryFanotify() error {
 	dir, err := os.MkdirTemp("", "gabion-canary")
 	if err != nil {
 		return err
@@ -184,9 +185,7 @@ func tryFanotify(ctx context.Context) error {
 		}
 		answered <- err
 	}()
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	err = exec.CommandContext(ctx, canary).Run()
+	err = tryExec(canary)
 	closeErr := f.Close() // ends the reader when no event came
 	if answerErr := <-answered; answerErr != nil && !errors.Is(answerErr, fs.ErrClosed) {
 		return fmt.Errorf("answer for canary: %w", answerErr)
@@ -195,6 +194,21 @@ func tryFanotify(ctx context.Context) error {
 		return fmt.Errorf("the canary was not refused: %v", err)
 	}
 	return closeErr
+}
+
+// tryExec asks the kernel to execute a file that is no program, from this very
+// thread, and gives the refusal. Starting a child would not do: between fork
+// and exec the Go runtime cannot stop that thread, so a garbage collection
+// would stop the goroutine that has to answer and both would wait for ever.
+func tryExec(file string) error {
+	path, err := unix.BytePtrFromString(file)
+	if err != nil {
+		return err
+	}
+	argv := [2]*byte{path}
+	env := [1]*byte{}
+	_, _, errno := unix.Syscall(unix.SYS_EXECVE, uintptr(unsafe.Pointer(path)), uintptr(unsafe.Pointer(&argv[0])), uintptr(unsafe.Pointer(&env[0])))
+	return errno
 }
 
 // tryHook loads and attaches a program that permits everything to a hook by
