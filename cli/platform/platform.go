@@ -152,7 +152,7 @@ func Open(ctx context.Context, cfg Config, log *slog.Logger) (p *Platform, err e
 		// A second guard over the same state would only be blind beside the first.
 		return p, fmt.Errorf("%w; stop that one, or give this one --pins of its own", p.kernel.why)
 	}
-	if p.agent, err = agent.New(agent.Config{Node: p.node}, agent.Deps{
+	if p.agent, err = agent.New(agent.Config{Node: p.node, HoldBound: holdBound}, agent.Deps{
 		Log: log, Now: time.Now, Kernel: p.kernel.asKernel(), Firewall: p.kernel.asFirewall(), Discovery: p.discovery,
 		Freezer: container.Freezer{}, Profiles: profiles{p.store}, Techniques: p.library.Techniques, Record: p.recorder.Record,
 	}); err != nil {

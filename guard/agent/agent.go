@@ -18,6 +18,7 @@ import (
 	"net/netip"
 	"os"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -77,6 +78,9 @@ type Config struct {
 	// StartBound is how long the runtime may take to say who a held container
 	// is; default 1.5 s.
 	StartBound time.Duration
+	// HoldBound is how long the kernel part holds a first program before it lets
+	// it go on without a policy; default 10 s.
+	HoldBound time.Duration
 	// SaveEvery is how often changed profiles are saved; default 1 s.
 	SaveEvery time.Duration
 	// Recheck is how often plans are compiled again because time passes
@@ -165,6 +169,9 @@ func New(cfg Config, deps Deps) (*Agent, error) {
 	}
 	if cfg.StartBound == 0 {
 		cfg.StartBound = 1500 * time.Millisecond
+	}
+	if cfg.HoldBound == 0 {
+		cfg.HoldBound = 10 * time.Second
 	}
 	if cfg.SaveEvery == 0 {
 		cfg.SaveEvery = time.Second
@@ -299,6 +306,13 @@ func (a *Agent) begin(ctx context.Context, s guard.Start) {
 		a.adopt(ctx, c, s)
 		a.heldTooLate(c.ID, s)
 	}
+	switch late := a.deps.Now().Sub(s.Time); {
+	case !s.Held || !ok && err == nil:
+	case err != nil && a.deps.Alive(s.PID):
+		a.uncovered(s, c, "nobody could say which container it is: "+err.Error())
+	case err == nil && late > a.cfg.HoldBound:
+		a.uncovered(s, c, fmt.Sprintf("its policy was in force after %s, longer than a start is held", late.Round(time.Millisecond)))
+	}
 	if s.Held && a.deps.Kernel != nil {
 		if err := a.deps.Kernel.Release(s.PID); err != nil {
 			a.deps.Log.Error("let held container go on", "pid", s.PID, "err", err)
@@ -306,6 +320,19 @@ func (a *Agent) begin(ctx context.Context, s guard.Start) {
 	}
 	a.deps.Log.Debug("first program of a cgroup", "pid", s.PID, "container", c.Short(), "held", s.Held,
 		"queued", began.Sub(s.Time), "identify", identified.Sub(began), "cover", a.deps.Now().Sub(identified))
+}
+
+// uncovered says of a first program that it went on without a policy.
+func (a *Agent) uncovered(s guard.Start, c workload.Container, why string) {
+	ev := a.about(c, event.AgentHealth, "uncovered start", strconv.Itoa(s.PID), s.Time.String())
+	ev.Severity, ev.Effect, ev.Reasons = event.High, event.NotBlocked, []string{"uncovered-start"}
+	ev.Process = &event.Process{PID: s.PID}
+	name := "a container"
+	if !c.Workload.IsZero() {
+		name = c.Workload.String()
+	}
+	ev.Message = fmt.Sprintf("The first program of %s (process %d) went on without a policy: %s", name, s.PID, why)
+	a.deps.Record(ev)
 }
 
 // heldTooLate notes the hold of a container that the runtime had told of

@@ -258,6 +258,20 @@ func TestARuntimeThatFailsHoldsNobody(t *testing.T) {
 	if slices.Contains(n.said(), "not a container 99") {
 		t.Error("an error was taken for the certainty that it is no container")
 	}
+	got := n.seen(event.AgentHealth)
+	if len(got) != 1 || got[0].Effect != event.NotBlocked || !strings.Contains(got[0].Message, "socket gone") {
+		t.Errorf("a start without policy was not said: %+v", got)
+	}
+}
+
+func TestAStartThatOutlastedItsHoldIsSaid(t *testing.T) {
+	a, n := start(t)
+	a.Started(guard.Start{PID: 42, CgroupID: 7, Held: true, Time: time.Now().Add(-time.Minute)})
+	await(t, "release", func() bool { return slices.Contains(n.said(), "release 42") })
+	got := n.seen(event.AgentHealth)
+	if len(got) != 1 || got[0].Workload != shop.Workload || !strings.Contains(got[0].Message, "longer than a start is held") {
+		t.Errorf("events %+v", got)
+	}
 }
 
 func TestPolicyChangeAppliesOnceAndOnlyWhatChanged(t *testing.T) {
