@@ -9,6 +9,7 @@
 package walk
 
 import (
+	"cmp"
 	"io"
 	"time"
 
@@ -54,8 +55,9 @@ type Entry struct {
 type Visitor interface {
 	// Visit handles one entry. e is valid during the call only. r is the content
 	// of a Regular entry and nil for every other type; it need not be read to the
-	// end, and it also is an io.WriterTo that copies nothing. An error ends the
-	// walk and is returned by it.
+	// end. Reading the content of a file beyond Limits.FileBytes returns
+	// ErrFileTooBig; the walk has a Gap for it already. An error ends the walk
+	// and is returned by it.
 	Visit(e *Entry, r io.Reader) error
 }
 
@@ -74,7 +76,6 @@ type Limits struct {
 	FileBytes int64         // one file; beyond: its content is not shown, a Gap
 	PathBytes int           // one path or link target; beyond: entry left out, a Gap
 	Depth     int           // components of a path; beyond: entry left out, a Gap
-	Header    int64         // extended headers of one entry; beyond: ErrTooBig
 	Window    int64         // memory zstd may ask for; beyond: error
 	Gaps      int           // Gaps kept one by one; the rest is counted in a last one
 	Time      time.Duration // for the whole layer; beyond: ErrTimeout
@@ -85,7 +86,18 @@ type Limits struct {
 func DefaultLimits() Limits {
 	return Limits{
 		Bytes: 64 << 30, Ratio: 250, RatioFrom: 256 << 20, Entries: 4_000_000, FileBytes: 16 << 30,
-		PathBytes: 4096, Depth: 256, Header: 1 << 20, Window: 128 << 20, Gaps: 100, Time: 15 * time.Minute,
+		PathBytes: 4096, Depth: 256, Window: 128 << 20, Gaps: 100, Time: 15 * time.Minute,
+	}
+}
+
+// filled puts defaults where nothing is set.
+func (l Limits) filled() Limits {
+	d := DefaultLimits()
+	return Limits{
+		Bytes: cmp.Or(l.Bytes, d.Bytes), Ratio: cmp.Or(l.Ratio, d.Ratio), RatioFrom: cmp.Or(l.RatioFrom, d.RatioFrom),
+		Entries: cmp.Or(l.Entries, d.Entries), FileBytes: cmp.Or(l.FileBytes, d.FileBytes),
+		PathBytes: cmp.Or(l.PathBytes, d.PathBytes), Depth: cmp.Or(l.Depth, d.Depth), Window: cmp.Or(l.Window, d.Window),
+		Gaps: cmp.Or(l.Gaps, d.Gaps), Time: cmp.Or(l.Time, d.Time),
 	}
 }
 
