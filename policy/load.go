@@ -164,6 +164,9 @@ func (s *Set) index(d *v1alpha1.Document) {
 	namespace := v1alpha1.Namespace(d.Object)
 	r := resolver{doc: d, id: v1alpha1.ID(d.Object), namespace: namespace, library: s.library, reasons: s.reasons}
 	if e, ok := d.Object.(*v1alpha1.Exception); ok {
+		if e.Spec.Selector == nil {
+			return // about images only, which no plan knows
+		}
 		x := &exceptionSource{
 			id: r.id, namespace: namespace, cluster: namespace == "", spec: &e.Spec, selector: e.Spec.Selector.Selector(),
 			process: r.execs("spec.rules.process", e.Spec.Rules.Process),

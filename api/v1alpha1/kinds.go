@@ -11,13 +11,14 @@ const (
 	KindException             = "Exception"
 	KindResponsePolicy        = "ResponsePolicy"
 	KindProfile               = "Profile"
+	KindScanTarget            = "ScanTarget"
 )
 
 // DefaultNamespace is where a namespaced document without a namespace belongs.
 const DefaultNamespace = "default"
 
 // Object is any document of the language: one of *WorkloadPolicy,
-// *ClusterWorkloadPolicy, *Exception, *ResponsePolicy, *Profile.
+// *ClusterWorkloadPolicy, *Exception, *ResponsePolicy, *Profile, *ScanTarget.
 type Object interface {
 	metav1.Object
 	// Meta gives the document's type and metadata for reading and writing.
@@ -49,6 +50,11 @@ func (p *Profile) Meta() (*metav1.TypeMeta, *metav1.ObjectMeta) {
 	return &p.TypeMeta, &p.ObjectMeta
 }
 
+// Meta implements Object.
+func (t *ScanTarget) Meta() (*metav1.TypeMeta, *metav1.ObjectMeta) {
+	return &t.TypeMeta, &t.ObjectMeta
+}
+
 // newObject makes an empty document of a kind, or nil for an unknown kind.
 func newObject(kind string) Object {
 	switch kind {
@@ -62,6 +68,8 @@ func newObject(kind string) Object {
 		return new(ResponsePolicy)
 	case KindProfile:
 		return new(Profile)
+	case KindScanTarget:
+		return new(ScanTarget)
 	}
 	return nil
 }
@@ -70,6 +78,7 @@ func newObject(kind string) Object {
 func Kinds() []string {
 	return []string{
 		KindWorkloadPolicy, KindClusterWorkloadPolicy, KindException, KindResponsePolicy, KindProfile,
+		KindScanTarget,
 	}
 }
 
@@ -87,7 +96,7 @@ func ID(o Object) string {
 func Namespace(o Object) string {
 	t, m := o.Meta()
 	switch t.Kind {
-	case KindClusterWorkloadPolicy:
+	case KindClusterWorkloadPolicy, KindScanTarget:
 		return ""
 	case KindWorkloadPolicy, KindProfile:
 		if m.Namespace == "" {
@@ -131,4 +140,15 @@ func (m Mode) Rank() int {
 		return 3
 	}
 	return 0
+}
+
+// ForContainers reports whether there are rules that loosen policies of
+// containers.
+func (r *ExceptionRules) ForContainers() bool {
+	return len(r.Process)+len(r.Drift)+len(r.Ingress)+len(r.Egress) > 0
+}
+
+// ForImages reports whether there are rules about findings in images.
+func (r *ExceptionRules) ForImages() bool {
+	return len(r.Vulnerabilities)+len(r.Secrets)+len(r.Checks)+len(r.Licenses) > 0
 }

@@ -14,7 +14,6 @@ func reservedKinds() map[string]string {
 		"AdmissionPolicy": "remove the document; admission control comes in a later version",
 		"AuditProfile":    "remove the document; posture checks come in a later version",
 		"Sensor":          "remove the document; own detections can be written as ResponsePolicy over events",
-		"ScanTarget":      "remove the document; image scanning comes in a later version",
 		"ImageTrust":      "remove the document; image signatures come in a later version",
 	}
 }
@@ -57,6 +56,18 @@ func reservedFields(t reflect.Type) map[string]string {
 			"scale":  "use notify, quarantine, pause or kill",
 			"revoke": "use notify, quarantine, pause or kill",
 		}
+	case reflect.TypeFor[ScanTargetSpec]():
+		return map[string]string{
+			"notify": "remove it; write a ResponsePolicy over the events of scans",
+		}
+	case reflect.TypeFor[TagSpec]():
+		return map[string]string{
+			"newerThan": "remove it; say how many of the newest with newest and order: Created",
+		}
+	case reflect.TypeFor[RegistryCredentials]():
+		return map[string]string{
+			"secretRef": "mount the secret and name the file with file, or name variables with usernameEnv and passwordEnv",
+		}
 	case reflect.TypeFor[NotifyAction]():
 		return map[string]string{
 			"chat":  "use webhook",
@@ -73,6 +84,7 @@ func enums() map[reflect.Type][]string {
 		reflect.TypeFor[Mode]():          {string(Learn), string(Monitor), string(Protect)},
 		reflect.TypeFor[WhenBlind]():     {string(Open), string(Closed)},
 		reflect.TypeFor[Action]():        {string(Allow), string(Deny)},
+		reflect.TypeFor[TagOrder]():      {string(TagOrderVersion), string(TagOrderCreated)},
 		reflect.TypeFor[SyslogNetwork](): {string(SyslogTCP), string(SyslogTLS), string(SyslogUDP)},
 		reflect.TypeFor[metav1.LabelSelectorOperator](): {
 			"In", "NotIn", "Exists", "DoesNotExist",
@@ -104,6 +116,7 @@ func Reserved() []string {
 		reflect.TypeFor[WorkloadPolicySpec](), reflect.TypeFor[ProcessRule](), reflect.TypeFor[NetworkSpec](),
 		reflect.TypeFor[IngressRule](), reflect.TypeFor[EgressRule](), reflect.TypeFor[Peer](),
 		reflect.TypeFor[ResponseAction](), reflect.TypeFor[NotifyAction](),
+		reflect.TypeFor[ScanTargetSpec](), reflect.TypeFor[TagSpec](), reflect.TypeFor[RegistryCredentials](),
 	} {
 		for name := range reservedFields(t) {
 			out = append(out, t.Name()+"."+name)

@@ -4,9 +4,11 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// Exception is a dated, owned and reasoned waiver. With a namespace it loosens
-// policies of that namespace; without one it has cluster scope and loosens
-// policies of both scopes. Past its date it is no exception.
+// Exception is a dated, owned and reasoned waiver: of rules for containers, of
+// findings in images, or both. With a namespace it loosens policies of that
+// namespace; without one it has cluster scope and loosens policies of both
+// scopes. Images belong to no namespace: rules for them want cluster scope.
+// Past its date it is no exception.
 type Exception struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata"`
@@ -14,10 +16,14 @@ type Exception struct {
 	Spec ExceptionSpec `json:"spec"`
 }
 
-// ExceptionSpec is the body of an Exception.
+// ExceptionSpec is the body of an Exception. Rules for containers want a
+// selector, rules for images want images, and neither goes without such rules.
 type ExceptionSpec struct {
 	// Selector chooses the containers; "{}" means all of them.
-	Selector Selector `json:"selector"`
+	Selector *Selector `json:"selector,omitempty"`
+	// Images are glob patterns for the images, as in a selector, or digests
+	// ("sha256:..."); "**" means all of them.
+	Images []string `json:"images,omitempty"`
 	// Policy limits the exception to the policy of this name. Default: every
 	// policy in reach.
 	Policy string `json:"policy,omitempty"`
@@ -42,6 +48,14 @@ type ExceptionRules struct {
 	Ingress []IngressRule `json:"ingress,omitempty"`
 	// Egress are connections that may be made.
 	Egress []EgressRule `json:"egress,omitempty"`
+	// Vulnerabilities are findings in images that count no more.
+	Vulnerabilities []VulnerabilityRule `json:"vulnerabilities,omitempty"`
+	// Secrets are secrets in images that count no more.
+	Secrets []SecretRule `json:"secrets,omitempty"`
+	// Checks are failed checks of an image's configuration that count no more.
+	Checks []CheckRule `json:"checks,omitempty"`
+	// Licenses are denied licences that packages of images may have.
+	Licenses []LicenseRule `json:"licenses,omitempty"`
 }
 
 // DriftRule names programs that drift control leaves alone.

@@ -34,6 +34,8 @@ func validate(o Object) []*Error {
 		c.response(&p.Spec, p.Namespace != "")
 	case *Profile:
 		c.profile(&p.Spec)
+	case *ScanTarget:
+		c.scanTarget(&p.Spec)
 	}
 	return c.errs
 }
@@ -43,8 +45,11 @@ func (c *checker) meta(o Object) {
 	c.name("metadata.name", m.Name, 253)
 	if m.Namespace != "" {
 		c.name("metadata.namespace", m.Namespace, 63)
-		if t.Kind == KindClusterWorkloadPolicy {
+		switch t.Kind {
+		case KindClusterWorkloadPolicy:
 			c.add("metadata.namespace", "leave it out, or use WorkloadPolicy", "a ClusterWorkloadPolicy has no namespace")
+		case KindScanTarget:
+			c.add("metadata.namespace", "leave it out", "a ScanTarget has no namespace")
 		}
 	}
 }

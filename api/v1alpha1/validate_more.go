@@ -16,11 +16,8 @@ const (
 )
 
 func (c *checker) exception(s *ExceptionSpec, namespaced bool) {
-	c.selector("spec.selector", &s.Selector, namespaced)
 	r := &s.Rules
-	if len(r.Process)+len(r.Drift)+len(r.Ingress)+len(r.Egress) == 0 {
-		c.add("spec.rules", "name at least one of process, drift, ingress, egress", "waives nothing")
-	}
+	c.reach(s, namespaced)
 	c.processRules("spec.rules.process", r.Process)
 	for i := range r.Drift {
 		field := at("spec.rules.drift", i)
@@ -36,6 +33,7 @@ func (c *checker) exception(s *ExceptionSpec, namespaced bool) {
 	for i := range r.Egress {
 		c.egress(at("spec.rules.egress", i), &r.Egress[i])
 	}
+	c.imageRules(r)
 	if strings.TrimSpace(s.Owner) == "" {
 		c.add("spec.owner", "name the person or team that answers for it", "is empty")
 	}
