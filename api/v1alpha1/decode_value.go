@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -144,6 +145,10 @@ func (d *decoder) structure(n *yaml.Node, v reflect.Value, path string) {
 		if f == nil {
 			if hint, ok := reservedFields(v.Type())[key.Value]; ok {
 				d.add(key, p, hint, "reserved: nothing in this version enforces it yet")
+				continue
+			}
+			if slices.Contains(literals(v.Type()), key.Value) {
+				d.add(key, p, "name variables with usernameEnv and passwordEnv, or a file with file; policies are no place for passwords", "refused: a password would lie here for everyone to read")
 				continue
 			}
 			names := make([]string, len(fields))

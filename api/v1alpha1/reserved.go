@@ -78,6 +78,15 @@ func reservedFields(t reflect.Type) map[string]string {
 	return nil
 }
 
+// literals are names under which people write a secret itself.
+func literals(t reflect.Type) []string {
+	switch t {
+	case reflect.TypeFor[ScanTargetSpec](), reflect.TypeFor[RegistryCredentials]():
+		return []string{"username", "user", "password", "token", "auth", "identityToken"}
+	}
+	return nil
+}
+
 // enums lists the words that are valid for a type.
 func enums() map[reflect.Type][]string {
 	return map[reflect.Type][]string{

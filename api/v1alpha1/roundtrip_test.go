@@ -121,7 +121,7 @@ func TestValidator(t *testing.T) {
 
 func TestValidate(t *testing.T) {
 	e := &Exception{ObjectMeta: metav1.ObjectMeta{Name: "a"}, Spec: ExceptionSpec{
-		Rules: ExceptionRules{Process: []ProcessRule{{Path: "/x"}}}, Owner: "o", Reason: "r",
+		Selector: &Selector{}, Rules: ExceptionRules{Process: []ProcessRule{{Path: "/x"}}}, Owner: "o", Reason: "r",
 	}}
 	errs := Validate(e)
 	if len(errs) != 1 || errs[0].Field != "spec.expiresAt" {

@@ -175,11 +175,21 @@ func (c *checker) scanTarget(s *ScanTargetSpec) {
 		}
 	}
 	for i, w := range s.FailOn {
+		if n, ok := strings.CutPrefix(w, PriorityWord); ok {
+			if p, ok := decimal(n); !ok || p < 1 || p > 100 {
+				c.add(at("spec.failOn", i), "write it as priority:70", "%q is not a priority from 1 to 100", clip(w))
+			}
+			continue
+		}
 		if !slices.Contains(FailOnWords(), w) {
 			c.add(at("spec.failOn", i), didYouMean(w, FailOnWords()), "%q is not one of %s", clip(w), strings.Join(FailOnWords(), ", "))
 		}
 	}
 }
+
+// PriorityWord starts the word for a priority in a list of FailOnWords:
+// "priority:70".
+const PriorityWord = "priority:"
 
 // FailOnWords are the words for what an image is reported for: severities (that
 // and worse), and what narrows or adds to them. Their meaning is that of
@@ -204,7 +214,7 @@ func (c *checker) registryHost(field, host string) {
 		c.add(field, `write it as "registry.example:5000"`, "is empty")
 	case strings.Contains(host, "@"):
 		c.add(field, "use credentials; policies are no place for passwords", "has a user name or password in it")
-	case bad || name == "" || len(host) > 256:
+	case bad || name == "" || strings.Contains(host, "/") || len(host) > 256:
 		c.add(field, `write it as "registry.example:5000", without https:// and path`, "%q is not host or host:port", clip(host))
 	case port != "":
 		if _, err := portNumber(port); err != nil {
