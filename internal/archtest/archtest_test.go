@@ -87,6 +87,7 @@ var thirdParty = map[string]struct {
 	"github.com/openvex/go-vex":                 {"OpenVEX documents", []string{"scan/decide/vex"}},
 	"github.com/sigstore/sigstore-go":           {"sigstore signatures and bundles", []string{"scan/sign"}},
 	"github.com/sigstore/protobuf-specs":        {"messages of sigstore bundles", []string{"scan/sign"}},
+	"github.com/sigstore/sigstore":              {"verifiers of public keys, as sigstore-go takes them", []string{"scan/sign"}},
 	"github.com/notaryproject/notation-go":      {"notation signatures", []string{"scan/sign"}},
 	"github.com/notaryproject/notation-core-go": {"notation signature envelopes", []string{"scan/sign"}},
 	"github.com/opencontainers/go-digest":       {"digests in the types of registries", []string{"scan/sign", "scan/image", "scan/registry"}},
