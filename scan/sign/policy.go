@@ -11,6 +11,9 @@
 package sign
 
 import (
+	"fmt"
+	"slices"
+
 	"github.com/gabion-dev/gabion/scan"
 )
 
@@ -49,7 +52,9 @@ type Identity struct {
 	Subject, SubjectPattern string // mail address or URI
 }
 
-// Notation is what notation signatures are checked against.
+// Notation is what notation signatures are checked against. Without a
+// TrustPolicy everything but revocation is enforced, which would need the
+// network; one that enforces revocation makes the library ask the authorities.
 type Notation struct {
 	// CACerts are PEM certificates of trusted authorities.
 	CACerts []byte
@@ -64,11 +69,39 @@ type Notation struct {
 	TrustPolicy []byte
 }
 
-// Judge says what the policy misses in signatures that Verify returned.
-func (p Policy) Judge(sigs []scan.Signature) []scan.Violation {
-	return nil
-}
-
 // Check reports what is wrong with the policy itself: unreadable keys,
 // patterns, certificates.
-func (p Policy) Check() error { return nil }
+func (p Policy) Check() error {
+	_, err := newTrust(p)
+	return err
+}
+
+// Judge says what the policy misses in signatures that Verify returned.
+func (p Policy) Judge(sigs []scan.Signature) []scan.Violation {
+	var out []scan.Violation
+	valid, all := 0, 0
+	for _, s := range sigs {
+		if s.Kind == "attestation" {
+			continue
+		}
+		all++
+		if s.Valid {
+			valid++
+		}
+	}
+	if valid < p.Require {
+		object := fmt.Sprintf("%d valid of %d found, %d needed", valid, all, p.Require)
+		if all == 0 {
+			object = "the image has no signatures"
+		}
+		out = append(out, scan.Violation{Rule: "signatures", Object: object})
+	}
+	for _, want := range p.Predicates {
+		if !slices.ContainsFunc(sigs, func(s scan.Signature) bool {
+			return s.Kind == "attestation" && s.Valid && s.Predicate == want
+		}) {
+			out = append(out, scan.Violation{Rule: "attestations", Object: "no valid attestation of type " + want})
+		}
+	}
+	return out
+}
