@@ -113,17 +113,16 @@ func rpmPart(dst []byte, s string) []byte {
 
 // What can follow in an apk version, in its order: a suffix that comes before
 // the release itself, the end, then a revision, the number of a suffix, a
-// suffix that comes after, a letter, another number. A number that starts with
-// zeros comes before those that do not, more zeros first.
+// suffix that comes after, a letter, another number. A number after the first
+// that starts with a zero is compared as text, and comes before the others.
 const (
-	apkBefore    = 0x01
-	apkEnd       = 0x02
-	apkRevision  = 0x03
-	apkSuffixNo  = 0x04
-	apkAfter     = 0x05
-	apkLetter    = 0x06
-	apkZeros     = 0x0F // minus the number of zeros, at most apkMostZeros
-	apkMostZeros = 8
+	apkBefore   = 0x01
+	apkEnd      = 0x02
+	apkRevision = 0x03
+	apkSuffixNo = 0x04
+	apkAfter    = 0x05
+	apkLetter   = 0x06
+	apkZeroLed  = 0x0F
 )
 
 // apkSuffixes in their order; the first four come before the release.
@@ -131,7 +130,7 @@ var apkSuffixes = [...]string{"alpha", "beta", "pre", "rc", "cvs", "svn", "git",
 
 const apkSuffixesBefore = 4
 
-// apkKey follows apk-tools' apk_version_compare: number{.number}{letter}
+// apkKey follows apk-tools 3: number{.number}{letter}
 // {_suffix{number}}{~hash}{-r#}. The hash has no order and is left out.
 func apkKey(dst []byte, v string) ([]byte, bool) {
 	d, s := digits(v)
@@ -145,11 +144,7 @@ func apkKey(dst []byte, v string) ([]byte, bool) {
 			dst = appendNumber(dst, d)
 			continue
 		}
-		rest := strings.TrimLeft(d, "0")
-		dst = append(dst, apkZeros-byte(min(len(d)-len(rest), apkMostZeros)))
-		if s != "" || rest != "" {
-			dst = appendNumber(dst, rest)
-		}
+		dst = appendText(append(dst, apkZeroLed), d[1:])
 	}
 	if s != "" && 'a' <= s[0] && s[0] <= 'z' {
 		dst, s = append(dst, apkLetter, s[0]), s[1:]

@@ -99,10 +99,9 @@ func identifiers(dst []byte, s string) []byte {
 }
 
 // goKey reads module versions and pseudo-versions, which are SemVer, and the
-// toolchain's ("go1.22.3", "1.22rc1", "go1.21.0 X:nocoverageredesign"), as the
-// vulnerability database of Go writes them: 1.22.0-rc.1.
+// toolchain's ("go1.22.3", "1.22rc1"), as the vulnerability database of Go
+// writes them: 1.22.0-rc.1.
 func goKey(dst []byte, v string) ([]byte, bool) {
-	v, _, _ = strings.Cut(v, " ")
 	v = strings.TrimPrefix(v, "go")
 	rest := strings.TrimLeft(v, "0123456789.")
 	for _, pre := range [...]string{"rc", "beta"} {

@@ -112,6 +112,9 @@ func Compare(ecosystem, a, b string) (int, error) {
 // allocates nothing. On an error dst is returned as it was.
 func (s Scheme) Append(dst []byte, version string) ([]byte, error) {
 	version = strings.TrimSpace(version)
+	if s == Go { // "go1.22.0 X:experiment"
+		version, _, _ = strings.Cut(version, " ")
+	}
 	if version == "" || len(version) > MaxLength || strings.IndexFunc(version, unprintable) >= 0 {
 		return dst, invalid(version)
 	}
