@@ -83,6 +83,7 @@ var thirdParty = map[string]struct {
 	"github.com/klauspost/compress":             {"gzip and zstd, faster than the standard library", []string{"scan"}},
 	"github.com/CycloneDX/cyclonedx-go":         {"CycloneDX documents", []string{"scan/sbom", "scan/decide/vex"}},
 	"github.com/spdx/tools-golang":              {"SPDX documents", []string{"scan/sbom"}},
+	"github.com/pandatix/go-cvss":               {"scores of CVSS vectors", []string{"scan/vuln"}},
 	"github.com/package-url/packageurl-go":      {"package URLs", []string{"scan"}},
 	"github.com/openvex/go-vex":                 {"OpenVEX documents", []string{"scan/decide/vex"}},
 	"github.com/sigstore/sigstore-go":           {"sigstore signatures and bundles", []string{"scan/sign"}},

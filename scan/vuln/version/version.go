@@ -56,8 +56,8 @@ func SchemeOf(ecosystem string) Scheme {
 	switch base {
 	case "Debian", "Ubuntu", "Echo", "Raspbian":
 		return Dpkg
-	case "Red Hat", "AlmaLinux", "Rocky Linux", "Oracle Linux", "CentOS", "Fedora", "Amazon Linux",
-		"SUSE", "openSUSE", "Photon OS", "Azure Linux", "Mageia", "openEuler", "Arch":
+	case "Red Hat", "AlmaLinux", "Rocky Linux", "Oracle Linux", "CentOS Stream", "Fedora", "Amazon Linux",
+		"SUSE", "SUSE Linux Enterprise", "SUSE Linux Enterprise Micro", "openSUSE", "Photon OS", "Azure Linux", "Mageia", "openEuler", "Arch Linux":
 		return RPM
 	case "Alpine", "Alpaquita", "BellSoft Hardened Containers", "Wolfi", "Chainguard", "MinimOS", "postmarketOS":
 		return APK
