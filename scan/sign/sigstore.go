@@ -234,7 +234,9 @@ func (t *trust) reason(err error, b *bundle.Bundle, s *scan.Signature) string {
 		return text
 	case errors.As(err, &nobody):
 		return fmt.Sprintf("%s (of %s) is not a trusted identity", s.Identity, s.Issuer)
-	case strings.Contains(text, "leaf certificate"):
+	case strings.Contains(text, "does not match artifact"), strings.Contains(text, "verify signature"):
+		return "it does not fit what it covers, which was changed or is of another key: " + text
+	case strings.Contains(text, "leaf certificate"), strings.Contains(text, "outside certificate validity"):
 		content, cerr := b.VerificationContent()
 		entries, eerr := b.TlogEntries()
 		if cerr == nil && eerr == nil {
@@ -254,8 +256,6 @@ func (t *trust) reason(err error, b *bundle.Bundle, s *scan.Signature) string {
 		return "no trusted time is known for it: " + text
 	case strings.Contains(text, "signed certificate timestamp"):
 		return "no trusted log of certificates vouches for its certificate: " + text
-	case strings.Contains(text, "verify signature"):
-		return "it does not fit what it covers, which was changed or is of another key: " + text
 	}
 	return text
 }

@@ -147,27 +147,27 @@ func indexOf(ctx context.Context, d name.Digest, ref string, opts []remote.Optio
 // Remote is the repository of an image in a registry; index is the digest of
 // the index it was chosen from, or empty.
 func Remote(d name.Digest, index string, opts ...remote.Option) Source {
-	r := &registry{repo: d.Context(), subjects: []string{d.DigestStr()}, opts: opts}
+	r := &repository{repo: d.Context(), subjects: []string{d.DigestStr()}, opts: opts}
 	if index != "" {
 		r.subjects = append(r.subjects, index)
 	}
 	return r
 }
 
-type registry struct {
+type repository struct {
 	repo     name.Repository
 	subjects []string
 	opts     []remote.Option
 }
 
-func (r *registry) Name() string       { return r.repo.Name() }
-func (r *registry) Subjects() []string { return r.subjects }
+func (r *repository) Name() string       { return r.repo.Name() }
+func (r *repository) Subjects() []string { return r.subjects }
 
-func (r *registry) with(ctx context.Context) []remote.Option {
+func (r *repository) with(ctx context.Context) []remote.Option {
 	return append(slices.Clone(r.opts), remote.WithContext(ctx))
 }
 
-func (r *registry) Tag(ctx context.Context, tag string) ([]byte, error) {
+func (r *repository) Tag(ctx context.Context, tag string) ([]byte, error) {
 	d, err := remote.Get(r.repo.Tag(tag), r.with(ctx)...)
 	if missing(err) {
 		return nil, ErrNone
@@ -178,7 +178,7 @@ func (r *registry) Tag(ctx context.Context, tag string) ([]byte, error) {
 	return d.Manifest, nil
 }
 
-func (r *registry) Referrers(ctx context.Context, subject string) ([]Descriptor, error) {
+func (r *repository) Referrers(ctx context.Context, subject string) ([]Descriptor, error) {
 	index, err := remote.Referrers(r.repo.Digest(subject), r.with(ctx)...)
 	if missing(err) {
 		return nil, nil
@@ -197,7 +197,7 @@ func (r *registry) Referrers(ctx context.Context, subject string) ([]Descriptor,
 	return m.Manifests, nil
 }
 
-func (r *registry) Manifest(ctx context.Context, dig string) ([]byte, error) {
+func (r *repository) Manifest(ctx context.Context, dig string) ([]byte, error) {
 	if _, err := digest.Parse(dig); err != nil {
 		return nil, fmt.Errorf("read digest %q: %w", dig, err)
 	}
@@ -208,7 +208,7 @@ func (r *registry) Manifest(ctx context.Context, dig string) ([]byte, error) {
 	return d.Manifest, nil
 }
 
-func (r *registry) Blob(ctx context.Context, dig string, limit int64) ([]byte, error) {
+func (r *repository) Blob(ctx context.Context, dig string, limit int64) ([]byte, error) {
 	want, err := digest.Parse(dig)
 	if err != nil {
 		return nil, fmt.Errorf("read digest %q: %w", dig, err)

@@ -20,6 +20,9 @@ const (
 	maxTotal      = 256 << 20
 )
 
+// emptyConfig is the configuration of artifacts that have none.
+const emptyConfig = "application/vnd.oci.empty.v1+json"
+
 // Verify lists and judges the signatures and attestations of an image that Open
 // found in a registry or an OCI layout. Images from elsewhere carry none, which
 // is a gap when the policy asks for some.
@@ -151,7 +154,7 @@ func (v *verifier) referrers(ctx context.Context, subject string) {
 	}
 	for _, d := range list {
 		bundle, notary := isBundle(d.ArtifactType), d.ArtifactType == notationArtifact
-		if d.ArtifactType != "" && !bundle && !notary || v.seen[d.Digest] {
+		if d.ArtifactType != "" && d.ArtifactType != emptyConfig && !bundle && !notary || v.seen[d.Digest] {
 			continue
 		}
 		if !v.room() {
@@ -168,7 +171,7 @@ func (v *verifier) referrers(ctx context.Context, subject string) {
 			v.gap(v.src.Name()+"@"+d.Digest, err)
 			continue
 		}
-		// Lists made by older tools tell no artifact type.
+		// Some lists tell no artifact type, or that of the configuration.
 		bundle = bundle || isBundle(m.artifactType())
 		notary = notary || m.artifactType() == notationArtifact
 		if !bundle && !notary {
