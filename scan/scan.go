@@ -317,7 +317,9 @@ type Check struct {
 type License struct {
 	License  string `json:"license"`  // SPDX id, or the text as found
 	Packages []int  `json:"packages"` // indices into Report.Packages
-	Verdict  string `json:"verdict"`  // allowed, denied, unlisted
+	Verdict  string `json:"verdict"`  // allowed, denied, unlisted, excepted
+	// Decision is what excepts packages whose licence is denied.
+	Decision *Decision `json:"decision,omitempty"`
 }
 
 // Signature is one signature or attestation on the image.
@@ -380,7 +382,8 @@ type Base struct {
 	Name   string `json:"name,omitempty"`
 	Digest string `json:"digest,omitempty"`
 	Layers int    `json:"layers"` // how many of the lowest are its
-	How    string `json:"how"`    // "given", "label", "history"
+	// How it was found out: "given", "label", "history" (guessed), "label+history".
+	How string `json:"how"`
 }
 
 // Step is one thing to do that closes findings, best first.

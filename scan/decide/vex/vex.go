@@ -29,6 +29,12 @@ const (
 	CycloneDX = "cyclonedx"
 )
 
+// Bounds of what is read. What is over a bound is refused.
+const (
+	MaxBytes    = 64 << 20
+	MaxProducts = 500_000 // products of all statements together
+)
+
 // Document is one document's statements, whatever its format.
 type Document struct {
 	Name   string // of the file, for messages
@@ -49,7 +55,7 @@ type Statement struct {
 	Products []Product
 	Status   Status
 	// Justification is a word of OpenVEX or CycloneDX for NotAffected; Note the
-	// author's own words (impact, or what to do).
+	// author's own words (impact, or what to do). NotAffected has one of them.
 	Justification, Note string
 	Time                time.Time
 }
