@@ -1,29 +1,91 @@
 package inventory
 
 import (
-	"io"
-
 	"github.com/gabion-dev/gabion/scan"
-	"github.com/gabion-dev/gabion/scan/walk"
 )
 
 // Contents is what one layer holds. It is immutable and safe for concurrent
 // use.
-type Contents struct{}
+type Contents struct {
+	hides    hides
+	units    []unit
+	files    []program
+	links    []link
+	releases []release
+	users    []users
+	owners   []ownerList
+	docs     []doc
+	secrets  []secret
+	gaps     []gap
+}
 
-// Visit implements walk.Visitor.
-func (c *Collector) Visit(e *walk.Entry, r io.Reader) error { return nil }
+// origin is the file that something was read from: what a higher layer hides
+// of it does not count. seq is the number of its entry in the layer, so that
+// the last entry of a path wins; it has no meaning beyond Finish.
+type origin struct {
+	path string
+	seq  int
+}
 
-// Finish ends the layer. The Collector must not be used afterwards.
-func (c *Collector) Finish(r walk.Result) *Contents { return &Contents{} }
+// unit is what one plugin found in one file.
+type unit struct {
+	origin
+	plugin   string
+	packages []found
+}
 
-// MarshalBinary implements encoding.BinaryMarshaler.
-func (c *Contents) MarshalBinary() ([]byte, error) { return nil, nil }
+// program is an executable, a library or a script.
+type program struct {
+	origin
+	digest [32]byte
+	size   int64
+	mode   uint32
+	uid    int
+	kind   uint8 // index into programKinds
+}
 
-// UnmarshalBinary implements encoding.BinaryUnmarshaler. Strings of the
-// Contents share memory with a copy of data.
-func (c *Contents) UnmarshalBinary(data []byte) error { return nil }
+// programKinds are the words of scan.File.Kind.
+var programKinds = [...]string{"elf", "library", "script"}
 
-// Merge lays layers over each other, lowest first. A nil element is a layer
-// that was lost; saying so is up to the caller.
-func Merge(layers []*Contents) scan.Inventory { return scan.Inventory{} }
+// link is a hard link whose target is not in the same layer.
+type link struct {
+	origin
+	target string
+}
+
+type release struct {
+	origin
+	scan.Release
+}
+
+type users struct {
+	origin
+	ids map[string]int
+}
+
+// ownerList is a list of files that belongs to a package of the operating
+// system and lies beside the package database (dpkg's info/NAME.list).
+type ownerList struct {
+	origin
+	name, arch string // arch is empty when the name of the list has none
+	hashes     []uint64
+}
+
+// doc is what the copyright file of a Debian package says.
+type doc struct {
+	origin
+	name     string
+	licenses []string
+	alias    string // the package whose copyright file counts instead
+}
+
+type secret struct {
+	origin
+	scan.Secret
+}
+
+// gap is a Gap of one file, or of the whole layer when path is empty.
+type gap struct {
+	origin
+	scan.Gap
+}

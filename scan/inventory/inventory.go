@@ -10,6 +10,11 @@
 package inventory
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"sync"
+
 	"github.com/gabion-dev/gabion/scan"
 	"github.com/gabion-dev/gabion/scan/walk"
 )
@@ -32,33 +37,79 @@ type Config struct {
 	Secrets SecretScanner // nil: none are looked for
 	// MaxBuffer is how much of one file is held in memory; larger files that
 	// need to be read out of order go to an unlinked temporary file. 0 means 4
-	// MiB.
+	// MiB, and less than 1 MiB counts as 1 MiB.
 	MaxBuffer int64
-	// TempDir is where such files are made; "" means the system's place.
+	// MaxFile is the size of the largest file that extractors are given; a larger
+	// one is a Gap. Programs are hashed and classified whatever their size. 0
+	// means 2 GiB.
+	MaxFile int64
+	// TempDir is where temporary files are made; "" means the system's place.
 	TempDir string
 	// MaxNesting is how deep archives may lie in archives, 0 means 8.
 	MaxNesting int
 }
 
+// contentsVersion changes with the meaning of a Contents: raise it whenever
+// code outside of the plugins changes what a layer leaves behind.
+const contentsVersion = 1
+
 // Extractor looks at layers. It is safe for concurrent use.
 type Extractor struct {
-	config Config
+	config      Config
+	version     string
+	classifiers *classifiers
+	byBase      map[string][]*plugin // by the last element of the path
+	byExt       map[string][]*plugin // by extension with its dot
+	byDir       map[string][]*plugin
+	buffers     sync.Pool // *[]byte
 }
 
 // New makes an Extractor.
-func New(c Config) *Extractor { return &Extractor{config: c} }
+func New(c Config) *Extractor {
+	if c.MaxBuffer == 0 {
+		c.MaxBuffer = 4 << 20
+	}
+	c.MaxBuffer = max(c.MaxBuffer, 1<<20)
+	if c.MaxFile == 0 {
+		c.MaxFile = 2 << 30
+	}
+	if c.MaxNesting == 0 {
+		c.MaxNesting = 8
+	}
+	x := &Extractor{config: c, byBase: map[string][]*plugin{}, byExt: map[string][]*plugin{}, byDir: map[string][]*plugin{}, classifiers: loadClassifiers()}
+	h := sha256.New()
+	fmt.Fprintln(h, contentsVersion, formatVersion, c.MaxFile, c.MaxNesting, c.MaxBuffer, programVersion)
+	for _, p := range plugins() {
+		fmt.Fprintln(h, p.name, p.version)
+		for _, b := range p.bases {
+			x.byBase[b] = append(x.byBase[b], p)
+		}
+		for _, e := range p.exts {
+			x.byExt[e] = append(x.byExt[e], p)
+		}
+		for _, d := range p.dirs {
+			x.byDir[d] = append(x.byDir[d], p)
+		}
+	}
+	h.Write(classifierData)
+	if c.Secrets != nil {
+		fmt.Fprintln(h, "secrets", c.Secrets.Version())
+	}
+	x.version = hex.EncodeToString(h.Sum(nil)[:12])
+	return x
+}
 
 // Version changes whenever the Contents of a layer may come out differently.
 // Together with the digest of a layer it is the key of a cached Contents.
-func (x *Extractor) Version() string { return "1" }
+func (x *Extractor) Version() string { return x.version }
 
 // Begin starts on one layer.
-func (x *Extractor) Begin() *Collector { return &Collector{x: x} }
-
-// Collector takes in the entries of one layer. It is not safe for concurrent
-// use; several Collectors are.
-type Collector struct {
-	x *Extractor
+func (x *Extractor) Begin() *Collector {
+	buf, _ := x.buffers.Get().(*[]byte)
+	if buf == nil {
+		buf = new([]byte)
+	}
+	return &Collector{x: x, buf: *buf, out: &Contents{}}
 }
 
 var _ walk.Visitor = (*Collector)(nil)

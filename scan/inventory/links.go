@@ -1,0 +1,92 @@
+package inventory
+
+import (
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/gabion-dev/gabion/scan"
+)
+
+// resolveLinks gives hard links what was found in their target, so that a
+// layer and a directory with the same files come out the same.
+func (c *Collector) resolveLinks() {
+	if len(c.links) == 0 {
+		return
+	}
+	targets := map[string][]origin{}
+	for _, l := range c.links {
+		targets[l.target] = append(targets[l.target], l.origin)
+	}
+	out := c.out
+	known := map[int]bool{} // links whose target is a program of this layer
+	for _, f := range slices.Clone(out.files) {
+		for _, l := range targets[f.path] {
+			known[l.seq] = true
+			f := f
+			f.origin = l
+			out.files = append(out.files, f)
+		}
+	}
+	read := map[linkPlugin]bool{}
+	for _, u := range slices.Clone(out.units) {
+		for _, l := range targets[u.path] {
+			read[linkPlugin{l.seq, u.plugin}] = true
+			if u.plugin != programPlugin && !c.x.has(l.path, u.plugin) {
+				continue
+			}
+			out.units = append(out.units, unit{l, u.plugin, relocated(u, l.path)})
+		}
+	}
+	for _, l := range c.links {
+		base := path.Base(l.path)
+		for _, pl := range c.x.choose(l.path, base) {
+			if !read[linkPlugin{l.seq, pl.name}] && !c.wanted(l.target, pl.name) {
+				c.gap(l.origin, scan.Gap{
+					Where: "/" + l.path, What: pl.name + ": file is a hard link to /" + l.target + ", which was not read for it",
+					Means: "the packages it lists are missing from the report",
+					Do:    "build the image with a copy of the file instead of a hard link",
+				})
+			}
+		}
+		if !known[l.seq] {
+			out.links = append(out.links, link{l.origin, l.target})
+		}
+	}
+}
+
+type linkPlugin struct {
+	seq    int
+	plugin string
+}
+
+// has reports whether a plugin reads files of that path.
+func (x *Extractor) has(p, name string) bool {
+	return slices.ContainsFunc(x.choose(p, path.Base(p)), func(pl *plugin) bool { return pl.name == name })
+}
+
+// wanted reports whether the plugin has read a file of this layer, though it
+// may have found nothing in it.
+func (c *Collector) wanted(p, plugin string) bool {
+	i, _ := slices.BinarySearchFunc(c.paths, hashPath(p), func(e pathEntry, h uint64) int {
+		switch {
+		case e.hash < h:
+			return -1
+		case e.hash > h:
+			return 1
+		}
+		return 0
+	})
+	return i < len(c.paths) && c.paths[i].hash == hashPath(p) && c.x.has(p, plugin)
+}
+
+// relocated copies the packages of a unit to another path.
+func relocated(u unit, to string) []found {
+	out := slices.Clone(u.packages)
+	for i := range out {
+		if rest, ok := strings.CutPrefix(out[i].Path, "/"+u.path); ok {
+			out[i].Path = "/" + to + rest
+		}
+	}
+	return out
+}

@@ -1,0 +1,348 @@
+package inventory
+
+import (
+	"cmp"
+	"encoding/hex"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/gabion-dev/gabion/scan"
+)
+
+// Merge lays layers over each other, lowest first. A nil element is a layer
+// that was lost; saying so is up to the caller.
+//
+// Files that a package of the operating system owns are that package's: what
+// classifiers and language extractors found in them is not told a second time,
+// because the distribution fixes it under its own version. Go and Rust modules
+// in programs are the exception, for they are what was linked in, and so is an
+// operating system without advisories.
+func Merge(layers []*Contents) scan.Inventory {
+	m := &merger{layers: layers, over: newOverlay(layers)}
+	m.files()
+	m.gaps()
+	m.release()
+	m.users()
+	m.secrets()
+	m.packages()
+	m.sort()
+	return m.out
+}
+
+type merger struct {
+	layers []*Contents
+	over   *overlay
+	out    scan.Inventory
+	byPath map[string]int // path -> index into out.Files
+}
+
+// visible reports whether a file of layer i is in the image.
+func (m *merger) visible(i int, o origin) bool { return m.over.top(o.path) <= i }
+
+// each calls fn for every visible element of a list of every layer.
+func each[T any](m *merger, of func(*Contents) []T, at func(*T) origin, fn func(layer int, v *T)) {
+	for i, l := range m.layers {
+		if l == nil {
+			continue
+		}
+		list := of(l)
+		for k := range list {
+			if v := &list[k]; m.visible(i, at(v)) {
+				fn(i, v)
+			}
+		}
+	}
+}
+
+func (m *merger) files() {
+	m.byPath = map[string]int{}
+	put := func(f scan.File) {
+		m.byPath[f.Path] = len(m.out.Files)
+		m.out.Files = append(m.out.Files, f)
+	}
+	each(m, func(c *Contents) []program { return c.files }, func(f *program) origin { return f.origin }, func(i int, f *program) {
+		put(scan.File{
+			Path: "/" + f.path, Digest: "sha256:" + hex.EncodeToString(f.digest[:]), Size: f.size,
+			Mode: f.mode, UID: f.uid, Kind: programKinds[f.kind], Layer: i,
+		})
+	})
+	each(m, func(c *Contents) []link { return c.links }, func(l *link) origin { return l.origin }, func(i int, l *link) {
+		if k, ok := m.byPath["/"+l.target]; ok {
+			f := m.out.Files[k]
+			f.Path, f.Layer = "/"+l.path, i
+			put(f)
+		}
+	})
+}
+
+func (m *merger) gaps() {
+	for i, l := range m.layers {
+		if l == nil {
+			continue
+		}
+		for _, g := range l.gaps {
+			if g.path == "" || m.visible(i, g.origin) {
+				m.out.Gaps = append(m.out.Gaps, g.Gap)
+			}
+		}
+	}
+}
+
+// release takes the best source of each field: os-release, and what older
+// systems have instead of it.
+func (m *merger) release() {
+	best := -1
+	each(m, func(c *Contents) []release { return c.releases }, func(r *release) origin { return r.origin }, func(_ int, r *release) {
+		if rank := slices.Index(releaseFiles, r.path); best < 0 || rank < best {
+			best, m.out.Release = rank, r.Release
+		}
+	})
+}
+
+func (m *merger) users() {
+	each(m, func(c *Contents) []users { return c.users }, func(u *users) origin { return u.origin }, func(_ int, u *users) {
+		m.out.Users = maps.Clone(u.ids)
+	})
+}
+
+func (m *merger) secrets() {
+	for i, l := range m.layers {
+		if l == nil {
+			continue
+		}
+		for _, s := range l.secrets {
+			out := s.Secret
+			out.Layer, out.Deleted = i, !m.visible(i, s.origin)
+			m.out.Secrets = append(m.out.Secrets, out)
+		}
+	}
+}
+
+// packages collects the packages of all visible files, and tells those of the
+// operating system what belongs to them.
+func (m *merger) packages() {
+	var system, other []placed
+	history := m.history()
+	each(m, func(c *Contents) []unit { return c.units }, func(u *unit) origin { return u.origin }, func(i int, u *unit) {
+		since := m.since(history[unitKey{u.plugin, u.path}], i)
+		for k := range u.packages {
+			f := &u.packages[k]
+			p := placed{Package: f.Package, owns: f.owns, origin: u.origin}
+			p.Layer = i
+			if since != nil {
+				p.Layer = since[identity(f)]
+			}
+			if systems[u.plugin] != "" {
+				system = append(system, p)
+			} else {
+				other = append(other, p)
+			}
+		}
+	})
+	m.licenses(system)
+	owner := m.owners(system, other)
+	known := m.finishSystem(system)
+	for i := range other {
+		p := &other[i]
+		if _, owned := owner[p.path]; owned && suppressed(&p.Package, known) {
+			continue
+		}
+		m.out.Packages = append(m.out.Packages, p.Package)
+	}
+	m.oneBinary()
+}
+
+// placed is a package with its layer, before it is known who owns what.
+type placed struct {
+	scan.Package
+	owns []uint64
+	origin
+}
+
+// suppressed reports whether a package is not told when a package of the
+// operating system owns its file. known: advisories for that system exist.
+func suppressed(p *scan.Package, known bool) bool {
+	return p.Ecosystem == binaryEcosystem || known && p.Found != goPlugin && p.Found != rustPlugin
+}
+
+// oneBinary tells a program that has several names once, by its first name:
+// a hard link in a layer is a file of its own in a directory.
+func (m *merger) oneBinary() {
+	digest := func(p *scan.Package) string {
+		if i, ok := m.byPath[p.Path]; ok {
+			return m.out.Files[i].Digest
+		}
+		return p.Path
+	}
+	type key struct{ name, version, digest string }
+	first := map[key]string{}
+	for i := range m.out.Packages {
+		if p := &m.out.Packages[i]; p.Ecosystem == binaryEcosystem {
+			k := key{p.Name, p.Version, digest(p)}
+			if f, ok := first[k]; !ok || p.Path < f {
+				first[k] = p.Path
+			}
+		}
+	}
+	m.out.Packages = slices.DeleteFunc(m.out.Packages, func(p scan.Package) bool {
+		return p.Ecosystem == binaryEcosystem && first[key{p.Name, p.Version, digest(&p)}] != p.Path
+	})
+}
+
+func (m *merger) sort() {
+	m.out.Packages = scan.SortPackages(m.out.Packages)
+	slices.SortFunc(m.out.Files, func(a, b scan.File) int { return cmp.Compare(a.Path, b.Path) })
+	slices.SortFunc(m.out.Gaps, func(a, b scan.Gap) int {
+		return cmp.Or(cmp.Compare(a.Where, b.Where), cmp.Compare(a.What, b.What))
+	})
+	m.out.Gaps = slices.Compact(m.out.Gaps)
+	slices.SortStableFunc(m.out.Secrets, func(a, b scan.Secret) int {
+		return cmp.Or(cmp.Compare(a.Where, b.Where), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Layer, b.Layer))
+	})
+}
+
+type unitKey struct{ plugin, path string }
+
+// version is one state of a file that lists packages.
+type version struct {
+	layer int
+	unit  *unit
+}
+
+// history gives, for every file that lists packages in more than one layer,
+// its states, lowest first.
+func (m *merger) history() map[unitKey][]version {
+	all := map[unitKey][]version{}
+	for i, l := range m.layers {
+		if l == nil {
+			continue
+		}
+		for k := range l.units {
+			u := &l.units[k]
+			key := unitKey{u.plugin, u.path}
+			all[key] = append(all[key], version{i, u})
+		}
+	}
+	return all
+}
+
+// identity is what makes a package the same in two states of a file.
+func identity(f *found) string {
+	return f.Name + "\x00" + f.Version + "\x00" + f.Arch + "\x00" + f.Path
+}
+
+// since gives, for the packages of the state of layer top, the lowest layer
+// from which on they were there without a break, or nil when there is but one.
+func (m *merger) since(states []version, top int) map[string]int {
+	at := slices.IndexFunc(states, func(v version) bool { return v.layer == top })
+	if at < 1 {
+		return nil
+	}
+	out := map[string]int{}
+	for k := range states[at].unit.packages {
+		out[identity(&states[at].unit.packages[k])] = top
+	}
+	for i := at - 1; i >= 0; i-- {
+		if m.over.broken(states[i].unit.path, states[i].layer, states[i+1].layer) {
+			break
+		}
+		upper := states[i+1].layer
+		for k := range states[i].unit.packages {
+			id := identity(&states[i].unit.packages[k])
+			if l, ok := out[id]; ok && l == upper {
+				out[id] = states[i].layer
+			}
+		}
+	}
+	return out
+}
+
+// licenses gives Debian's packages what their copyright files say.
+func (m *merger) licenses(system []placed) {
+	docs := map[string]*doc{}
+	each(m, func(c *Contents) []doc { return c.docs }, func(d *doc) origin { return d.origin }, func(_ int, d *doc) { docs[d.name] = d })
+	if len(docs) == 0 {
+		return
+	}
+	for i := range system {
+		p := &system[i]
+		if systems[p.Found] != "deb" || len(p.Licenses) > 0 {
+			continue
+		}
+		d := docs[p.Name]
+		if d != nil && d.alias != "" {
+			d = docs[d.alias]
+		}
+		if d != nil {
+			p.Licenses = d.licenses
+		}
+	}
+}
+
+// owners fills Programs of the system's packages and gives, for the path of
+// every other package that is owned, the name of its owner.
+func (m *merger) owners(system, other []placed) map[string]string {
+	lists := map[string]*ownerList{}
+	each(m, func(c *Contents) []ownerList { return c.owners }, func(o *ownerList) origin { return o.origin }, func(_ int, o *ownerList) {
+		lists[o.name+":"+o.arch] = o
+	})
+	// Only paths of which something is known matter; a path below /usr also
+	// answers to its old name, which merged systems still list.
+	wanted := map[uint64]string{}
+	want := func(p string) {
+		wanted[hashPath(p)] = p
+	}
+	for i := range m.out.Files {
+		want(m.out.Files[i].Path[1:])
+	}
+	for i := range other {
+		want(other[i].path)
+	}
+	for _, p := range slices.Collect(maps.Values(wanted)) {
+		if old, ok := strings.CutPrefix(p, "usr/"); ok {
+			if h := hashPath(old); wanted[h] == "" {
+				wanted[h] = p
+			}
+		}
+	}
+	owner := map[string]string{}
+	for i := range system {
+		p := &system[i]
+		owns := p.owns
+		if owns == nil {
+			l := cmp.Or(lists[p.Name+":"+p.Arch], lists[p.Name+":"])
+			if l == nil {
+				continue
+			}
+			owns = l.hashes
+		}
+		for _, h := range owns {
+			if w := wanted[h]; w != "" {
+				owner[w] = p.Name
+				if _, ok := m.byPath["/"+w]; ok {
+					p.Programs = append(p.Programs, "/"+w)
+				}
+			}
+		}
+		slices.Sort(p.Programs)
+		p.Programs = slices.Compact(p.Programs)
+	}
+	return owner
+}
+
+// finishSystem gives the packages of the operating system their ecosystem and
+// reports whether advisories for it exist.
+func (m *merger) finishSystem(system []placed) bool {
+	r := &m.out.Release
+	if len(system) > 0 && (r.Ecosystem == "" || unmatched[r.Ecosystem]) {
+		m.out.Gaps = append(m.out.Gaps, releaseGap(r, len(system)))
+	}
+	for i := range system {
+		p := &system[i].Package
+		p.Ecosystem = r.Ecosystem
+		p.PURL = systemPURL(systems[p.Found], r, p)
+		m.out.Packages = append(m.out.Packages, *p)
+	}
+	return r.Ecosystem != "" && !unmatched[r.Ecosystem]
+}
