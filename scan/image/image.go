@@ -44,6 +44,8 @@ type Options struct {
 	// mirrors. Without any, those of the Docker and Podman configuration and its
 	// credential helpers, else none.
 	Username, Password, Token string
+	// Anonymous asks without any, even if some are at hand.
+	Anonymous bool
 
 	// Mirrors are places tried before a registry, by its host: "host",
 	// "host/prefix", "http://host".

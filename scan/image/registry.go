@@ -123,6 +123,8 @@ func places(repo name.Repository, base http.RoundTripper, o *Options) ([]*place,
 	switch {
 	case o.Token != "":
 		auth = &authn.Bearer{Token: o.Token}
+	case o.Anonymous:
+		auth = authn.Anonymous
 	case o.Username != "" || o.Password != "":
 		auth = &authn.Basic{Username: o.Username, Password: o.Password}
 	default:
