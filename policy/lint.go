@@ -73,6 +73,12 @@ func Lint(s *Set, containers []workload.Container, now time.Time) []Finding {
 			l.exception(e)
 		}
 	}
+	for _, d := range s.docs {
+		// Those about images only are in no index: no plan knows them.
+		if e, ok := d.Object.(*v1alpha1.Exception); ok && e.Spec.Selector == nil {
+			l.expired(v1alpha1.ID(e), &e.Spec)
+		}
+	}
 	if containers != nil {
 		l.effects()
 	}
@@ -172,14 +178,19 @@ func (l *linter) peers(d direction) {
 }
 
 func (l *linter) exception(e *exceptionSource) {
-	ref := l.top(e.id, "spec.expiresAt")
-	if !l.now.Before(e.spec.ExpiresAt.Time) {
-		l.add("exception-expired", ref, "remove it, or have it renewed by "+e.spec.Owner, "expired on %s and waives nothing any more", e.spec.ExpiresAt.UTC().Format(time.DateOnly))
-		return
-	}
-	if !l.policyExists(e) {
+	if !l.expired(e.id, e.spec) && !l.policyExists(e) {
 		l.add("exception-policy", l.top(e.id, "spec.policy"), "", "there is no policy %q that this exception may loosen", e.spec.Policy)
 	}
+}
+
+// expired reports whether an exception is past its date, and says so.
+func (l *linter) expired(id string, spec *v1alpha1.ExceptionSpec) bool {
+	if l.now.Before(spec.ExpiresAt.Time) {
+		return false
+	}
+	l.add("exception-expired", l.top(id, "spec.expiresAt"), "remove it, or have it renewed by "+spec.Owner,
+		"expired on %s and waives nothing any more", spec.ExpiresAt.UTC().Format(time.DateOnly))
+	return true
 }
 
 // policyExists reports whether the policy that an exception names is in its reach.
