@@ -1,5 +1,6 @@
 // Package content is knowledge as data, embedded in the binary: classes of
-// programs and the ATT&CK techniques that reasons stand for.
+// programs, the ATT&CK techniques that reasons stand for, detectors of
+// secrets, checks of images, names of licences.
 //
 // It knows nothing of policy or kernels; who wants to know what a "shell" is
 // called, asks here. The one idea: an item is one small YAML file with its
@@ -71,7 +72,7 @@ func load() (*Library, error) {
 	}
 	for _, e := range entries {
 		var c Class
-		if err := read("classes/"+e.Name(), &c); err != nil {
+		if err := read(files, "classes/"+e.Name(), &c); err != nil {
 			return nil, err
 		}
 		if c.Name != strings.TrimSuffix(e.Name(), ".yaml") {
@@ -81,14 +82,14 @@ func load() (*Library, error) {
 		l.classes = append(l.classes, c)
 	}
 	slices.SortFunc(l.classes, func(a, b Class) int { return strings.Compare(a.Name, b.Name) })
-	if err := read("techniques.yaml", &l.techniques); err != nil {
+	if err := read(files, "techniques.yaml", &l.techniques); err != nil {
 		return nil, err
 	}
 	return l, nil
 }
 
-func read(name string, into any) error {
-	data, err := files.ReadFile(name)
+func read(from embed.FS, name string, into any) error {
+	data, err := from.ReadFile(name)
 	if err != nil {
 		return fmt.Errorf("read %s: %w", name, err)
 	}
