@@ -2,10 +2,10 @@
 // registry or an OCI layout, as one file for places without a network, and as
 // deltas from an earlier one.
 //
-// It neither builds nor reads databases beyond their header and digest. The one
-// idea: the local database is replaced in one step and only by one that was
-// verified, so on any failure the old one goes on being used; what is trusted
-// is a signature over digest and date, never the place a file came from.
+// It neither builds nor reads databases beyond their header. The one idea: the
+// local database is replaced in one step and only by one that was verified, so
+// on any failure the old one goes on being used; what is trusted is a signature
+// over digest and date, never the place a file came from.
 //
 // There is no built-in key: whoever publishes databases makes one (GenerateKey)
 // and gives its public half to those who pull, by flag, file or the environment
@@ -13,28 +13,38 @@
 package pack
 
 import (
-	"context"
-	"crypto/ed25519"
 	"errors"
-	"io"
-	"net/http"
+	"fmt"
+	"strings"
 	"time"
-
-	"github.com/google/go-containerregistry/pkg/authn"
-
-	"github.com/gabion-dev/gabion/scan"
 )
-
-// KeyEnv is the environment variable that may hold public keys (PEM), or the
-// path of a file with them.
-const KeyEnv = "GABION_DB_KEY"
 
 // Media types of the artifact.
 const (
 	ArtifactType  = "application/vnd.gabion.advisories.v1"
 	DatabaseType  = "application/vnd.gabion.advisories.v1.database+zstd"
-	DeltaType     = "application/vnd.gabion.advisories.v1.delta+zstd"
+	DeltaType     = "application/vnd.gabion.advisories.v1.delta"
 	StatementType = "application/vnd.gabion.advisories.v1.statement+json"
+
+	manifestType = "application/vnd.oci.image.manifest.v1+json"
+	emptyType    = "application/vnd.oci.empty.v1+json"
+)
+
+// Annotations of the manifest and, the last two, of a delta layer.
+const (
+	AnnotationDigest = "dev.gabion.advisories.digest"
+	AnnotationBuilt  = "dev.gabion.advisories.built"
+	AnnotationData   = "dev.gabion.advisories.data"
+	AnnotationFormat = "dev.gabion.advisories.format"
+	AnnotationFrom   = "dev.gabion.advisories.from"
+)
+
+// Bounds of what is read into memory, and the default for databases.
+const (
+	maxManifest  = 1 << 20
+	maxEnvelope  = 64 << 10
+	maxDatabase  = 8 << 30
+	maxDeltaBase = 1 << 30 // larger databases get no deltas
 )
 
 // Errors, matched with errors.Is. The error itself says what to do.
@@ -44,129 +54,44 @@ var (
 	ErrCorrupt    = errors.New("corrupt")
 	ErrOlder      = errors.New("older than the one at hand")
 	ErrNotFound   = errors.New("not found")
+	ErrDenied     = errors.New("access denied")
 	ErrTooBig     = errors.New("too big")
+	ErrBusy       = errors.New("in use by another process")
 )
 
 // Statement is what is signed about a database.
 type Statement struct {
+	Format int       `json:"format"` // of this statement: 1
 	Digest string    `json:"digest"` // of the file: "sha256:..."
 	Size   int64     `json:"size"`
 	Built  time.Time `json:"built"`
-	Data   time.Time `json:"data"`   // newest fact in it
-	Format int       `json:"format"` // of this statement: 1
+	Data   time.Time `json:"data"` // newest fact in it
 }
 
-// Keys are public keys that are trusted.
-type Keys []ed25519.PublicKey
-
-// Remote says how to reach registries. The zero value works.
-type Remote struct {
-	Transport http.RoundTripper   // nil: the default, with the proxies of the environment
-	Auth      authn.Authenticator // nil: Keychain
-	Keychain  authn.Keychain      // nil: those of Docker and its helpers
-	PlainHTTP bool                // also http:// registries other than on this machine
-	UserAgent string
+// check refuses statements that cannot be true.
+func (s *Statement) check() error {
+	switch {
+	case s.Format != 1:
+		return fmt.Errorf("statement of format %d, this gabion reads format 1; a newer gabion may read it: %w", s.Format, ErrCorrupt)
+	case !isDigest(s.Digest):
+		return fmt.Errorf("statement with digest %.80q: %w", s.Digest, ErrCorrupt)
+	case s.Size <= 0:
+		return fmt.Errorf("statement with size %d: %w", s.Size, ErrCorrupt)
+	}
+	return nil
 }
 
-// Place is the directory of the local database.
-type Place struct{ Dir string }
-
-// DefaultPlace is $XDG_CACHE_HOME/gabion/db, else $HOME/.cache/gabion/db.
-func DefaultPlace(getenv func(string) string) (Place, error) {
-	return Place{}, errors.New("find place of the database: not built yet")
+// older reports whether s is older than o.
+func (s *Statement) older(o *Statement) bool {
+	if c := s.Data.Compare(o.Data); c != 0 {
+		return c < 0
+	}
+	return s.Built.Before(o.Built)
 }
 
-// Database is the path of the database file. It may not exist.
-func (p Place) Database() string { return "" }
-
-// Status is what is known of the local database.
-type Status struct {
-	Path     string        `json:"path"`
-	Database scan.Database `json:"database"`
-	Size     int64         `json:"size"`
-	From     string        `json:"from,omitempty"` // where it came from
-	Fetched  time.Time     `json:"fetched,omitzero"`
-	Signed   string        `json:"signed,omitempty"` // id of the key; empty: not signed
-	// Age is the time since the newest fact, DaysOld the same in whole days.
-	Age     time.Duration `json:"-"`
-	DaysOld int           `json:"daysOld"`
-}
-
-// Status reads the local database's header. ErrNoDatabase: there is none.
-func (p Place) Status(now time.Time) (Status, error) { return Status{}, ErrNoDatabase }
-
-// Options say how a database is taken.
-type Options struct {
-	Remote Remote
-	Keys   Keys
-	// Unsigned takes databases that no known key signed.
-	Unsigned bool
-	// Force takes a database that is older than the one at hand.
-	Force bool
-	// MaxSize of a database in bytes; 0: 8 GiB.
-	MaxSize  int64
-	Now      func() time.Time
-	Progress func(done, total int64)
-}
-
-// Change is what an update did.
-type Change struct {
-	Status
-	Updated bool  `json:"updated"` // false: it was up to date
-	Delta   bool  `json:"delta"`   // by a delta from the old one
-	Fetched int64 `json:"fetched"` // bytes that were carried
-}
-
-// Update brings the local database up to what ref ("registry/repo:tag",
-// "oci:DIR:tag") holds.
-func (p Place) Update(ctx context.Context, ref string, o Options) (Change, error) {
-	return Change{}, errors.New("update database: not built yet")
-}
-
-// Import takes a database from a file: one that Export wrote, or a bare
-// database, which has no signature.
-func (p Place) Import(ctx context.Context, file string, o Options) (Change, error) {
-	return Change{}, errors.New("import database: not built yet")
-}
-
-// Export writes the local database with its signature into one file.
-func (p Place) Export(ctx context.Context, file string) error {
-	return errors.New("export database: not built yet")
-}
-
-// Verify reads the whole local database and compares it with its digest and,
-// with keys, its signature.
-func (p Place) Verify(ctx context.Context, keys Keys) error { return ErrNoDatabase }
-
-// PushOptions say how a database is published.
-type PushOptions struct {
-	Remote Remote
-	Signer ed25519.PrivateKey // nil: not signed
-	// Deltas makes deltas from up to so many databases that the reference held
-	// before (Previous: their files).
-	Previous []string
-	Now      func() time.Time
-}
-
-// Push publishes a database file and returns the digest of the manifest.
-func Push(ctx context.Context, file, ref string, o PushOptions) (string, error) {
-	return "", errors.New("push database: not built yet")
-}
-
-// Mirror copies an artifact as it is, signature and deltas included.
-func Mirror(ctx context.Context, from, to string, r Remote) (string, error) {
-	return "", errors.New("mirror database: not built yet")
-}
-
-// GenerateKey makes a key pair, in PEM.
-func GenerateKey(random io.Reader) (private, public []byte, err error) {
-	return nil, nil, errors.New("generate key: not built yet")
-}
-
-// ParseKeys reads public keys in PEM, one or several.
-func ParseKeys(pem []byte) (Keys, error) { return nil, errors.New("parse keys: not built yet") }
-
-// ParseSigner reads a private key in PEM.
-func ParseSigner(pem []byte) (ed25519.PrivateKey, error) {
-	return nil, errors.New("parse key: not built yet")
+// isDigest reports whether s is "sha256:" and 64 small hexadecimal digits, and
+// so fit to be a file name.
+func isDigest(s string) bool {
+	h, ok := strings.CutPrefix(s, "sha256:")
+	return ok && len(h) == 64 && strings.Trim(h, "0123456789abcdef") == ""
 }
