@@ -164,9 +164,11 @@ func (s *javaScan) name(where string, poms []pom, m manifest) {
 	for _, p := range poms {
 		add(p)
 	}
-	artifact, version := artifactOf(path.Base(where))
+	base := path.Base(where)
+	artifact, version := artifactOf(base)
 	for _, p := range poms {
-		if version == "" || p.artifact == artifact {
+		// "log4j-1.2-api.jar" is no version 1.2-api of log4j.
+		if version == "" || strings.HasPrefix(base, p.artifact) {
 			return
 		}
 	}

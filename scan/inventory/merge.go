@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/hex"
 	"maps"
+	"path"
 	"slices"
 	"strings"
 
@@ -142,10 +143,14 @@ func (m *merger) packages() {
 	})
 	m.licenses(system)
 	owner := m.owners(system, other)
+	installed := installedBeside(other)
 	known := m.finishSystem(system)
 	for i := range other {
 		p := &other[i]
 		if _, owned := owner[p.path]; owned && suppressed(&p.Package, known) {
+			continue
+		}
+		if installed[path.Dir(p.path)+"\x00"+installs[p.Found]] {
 			continue
 		}
 		m.out.Packages = append(m.out.Packages, p.Package)
@@ -158,6 +163,31 @@ type placed struct {
 	scan.Package
 	owns []uint64
 	origin
+}
+
+// installs names, for plugins of lock files, the plugin that reads what was
+// installed by them.
+var installs = map[string]string{
+	"javascript-packagelockjson": npmPlugin, "javascript-yarnlock": npmPlugin, "javascript-pnpmlock": npmPlugin,
+	"javascript-bunlock": npmPlugin, "php-composerlock": composerPlugin,
+}
+
+// installedBeside finds the folders, each with the plugin that says so, in
+// which packages are installed. There a lock file says what was asked for, with
+// what only development needs, and what is installed counts instead.
+func installedBeside(other []placed) map[string]bool {
+	out := map[string]bool{}
+	for i := range other {
+		p := &other[i]
+		dir := map[string]string{npmPlugin: "/node_modules/", composerPlugin: "/vendor/"}[p.Found]
+		if dir == "" {
+			continue
+		}
+		if root, _, ok := strings.Cut("/"+p.path, dir); ok {
+			out[path.Clean("./"+root)+"\x00"+p.Found] = true
+		}
+	}
+	return out
 }
 
 // suppressed reports whether a package is not told when a package of the

@@ -89,7 +89,7 @@ func convert(p *extractor.Package) (out found) {
 // insidePackage reports whether a lock file came with an installed package: it
 // says what its makers built it with, not what is here.
 func insidePackage(p string) bool {
-	for _, dir := range []string{"node_modules/", "site-packages/", "dist-packages/", "gems/", "pkg/mod/", ".cargo/registry/", "vendor/"} {
+	for _, dir := range []string{"node_modules/", "site-packages/", "dist-packages/", "gems/", "pkg/mod/", ".cargo/registry/", "vendor/", docDir} {
 		if strings.HasPrefix(p, dir) || strings.Contains(p, "/"+dir) {
 			return true
 		}
