@@ -153,7 +153,7 @@ func names(suffix []byte) bool {
 	case "file", "files", "path", "dir", "url", "uri", "name", "names", "id", "ids", "type", "ttl", "expiry", "expires", "expiration", "age", "length", "len",
 		"size", "min", "max", "field", "header", "env", "var", "variable", "arn", "ref", "version", "algorithm", "alg", "hasher", "policy", "rounds", "cost",
 		"endpoint", "host", "issuer", "provider", "method", "mode", "format", "prefix", "suffix", "label", "hint", "class", "service", "store", "manager",
-		"enabled", "required", "command", "cmd", "timeout", "interval", "location", "count", "limit", "lifetime", "digest", "checksum", "sha256", "fingerprint", "hash":
+		"enabled", "required", "command", "cmd", "timeout", "interval", "location", "count", "limit", "lifetime", "encryption", "authentication", "source", "validator", "validation", "strength", "reset", "digest", "checksum", "sha256", "fingerprint", "hash":
 		return false
 	}
 	return true

@@ -187,9 +187,7 @@ func (s *Scanner) Redact(img scan.Image) scan.Image {
 	secrets = slices.Compact(secrets)
 	clean := func(text string) string {
 		for _, v := range secrets {
-			if strings.Contains(text, v) {
-				text = strings.ReplaceAll(text, v, mask([]byte(v)))
-			}
+			text = replace(text, v, mask([]byte(v)))
 		}
 		return text
 	}
@@ -215,4 +213,31 @@ func (s *Scanner) Redact(img scan.Image) scan.Image {
 		img.Layers[i].Command = clean(img.Layers[i].Command)
 	}
 	return img
+}
+
+// longSecret is the length from which a secret is replaced wherever it stands;
+// shorter ones, which may be words, only where no letter or digit is beside.
+const longSecret = 8
+
+func replace(text, secret, with string) string {
+	if len(secret) >= longSecret {
+		return strings.ReplaceAll(text, secret, with)
+	}
+	var b strings.Builder
+	for {
+		i := strings.Index(text, secret)
+		if i < 0 {
+			b.WriteString(text)
+			return b.String()
+		}
+		end := i + len(secret)
+		inside := i > 0 && isWord(text[i-1]) || end < len(text) && isWord(text[end])
+		b.WriteString(text[:i])
+		if inside {
+			b.WriteString(secret)
+		} else {
+			b.WriteString(with)
+		}
+		text = text[end:]
+	}
 }
