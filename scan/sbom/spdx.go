@@ -194,7 +194,7 @@ func (d *spdxDocument) declare(texts []string, known map[string]bool) string {
 			e = "LicenseRef-" + hash(t)[:16]
 			if !known[e] {
 				known[e] = true
-				d.Extracted = append(d.Extracted, spdxLicence{ID: e, Text: cmp.Or(strings.TrimSpace(t), noAssertion), Name: noAssertion})
+				d.Extracted = append(d.Extracted, spdxLicence{ID: e, Text: cmp.Or(oneLine(t), noAssertion), Name: noAssertion})
 			}
 		case len(texts) > 1 && strings.Contains(e, " OR "):
 			e = "(" + e + ")"
