@@ -41,9 +41,6 @@ type Format struct {
 	// hands everything to the sink. An error means that the rest of the document
 	// is lost; bad records inside are counted in Stats and passed over.
 	Import func(ctx context.Context, r io.Reader, to Sink) (Stats, error)
-	// Parts says that records with the same id, of several documents too, are
-	// parts of one advisory. Build joins them; whoever calls Import must as well.
-	Parts bool
 	// lines says that a document with one record per line may be cut between any
 	// two lines.
 	lines bool
@@ -52,9 +49,9 @@ type Format struct {
 // All lists the formats, in the order of their names.
 func All() []Format {
 	return []Format{
-		{Name: "alpine", Title: "Alpine security database (secdb JSON)", Import: records(alpine.Import), Parts: true},
+		{Name: "alpine", Title: "Alpine security database (secdb JSON)", Import: records(alpine.Import)},
 		{Name: "csaf", Title: "CSAF 2.0 advisories and VEX of Red Hat and SUSE", Import: records(csaf.Import)},
-		{Name: "debian", Title: "Debian security tracker (JSON)", Import: records(debian.Import), Parts: true},
+		{Name: "debian", Title: "Debian security tracker (JSON)", Import: records(debian.Import)},
 		{Name: "epss", Title: "EPSS scores by FIRST (CSV)", Import: extras(epss.Import)},
 		{Name: "kev", Title: "CISA's known exploited vulnerabilities (JSON)", Import: extras(kev.Import)},
 		{Name: "osv", Title: "Open Source Vulnerability records (JSON)", Import: records(osv.Import), lines: true},

@@ -8,9 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"runtime"
-	"slices"
 
 	"golang.org/x/sync/errgroup"
 
@@ -56,14 +54,13 @@ func (b *build) read(ctx context.Context, in Input) (InputReport, error) {
 			return nil
 		})
 	}
-	t := taker{build: b, report: &rep, name: in.Name, parts: f.Parts}
+	t := taker{build: b, report: &rep, name: in.Name}
 	for slot := range p.order {
 		for x := range slot {
 			t.take(x)
 		}
 	}
 	err := g.Wait()
-	t.flush()
 	if err == nil && rep.Stats.Records == 0 {
 		err = fmt.Errorf("not one record in it: is it %s?", f.Title)
 	}
@@ -222,17 +219,11 @@ type taker struct {
 	build  *build
 	report *InputReport
 	name   string
-	parts  bool
-	joined map[string]*vuln.Record
 }
 
 func (t *taker) take(b batch) {
 	for _, r := range b.records {
 		r.Source = t.name
-		if t.parts {
-			t.join(r)
-			continue
-		}
 		t.check(r.ID, t.build.to.Add(r), !r.Withdrawn.IsZero())
 	}
 	for _, e := range b.extras {
@@ -257,30 +248,4 @@ func (t *taker) check(id string, err error, withdrawn bool) {
 		s.Kept--
 	}
 	s.Refuse(id, err.Error())
-}
-
-// join gathers the parts of advisories until the input is read.
-func (t *taker) join(r vuln.Record) {
-	if t.joined == nil {
-		t.joined = map[string]*vuln.Record{}
-	}
-	old, ok := t.joined[r.ID]
-	if !ok {
-		t.joined[r.ID] = &r
-		return
-	}
-	old.Affected = append(old.Affected, r.Affected...)
-	old.Severity = max(old.Severity, r.Severity)
-	for _, u := range r.Upstream {
-		if !slices.Contains(old.Upstream, u) {
-			old.Upstream = append(old.Upstream, u)
-		}
-	}
-}
-
-func (t *taker) flush() {
-	for _, id := range slices.Sorted(maps.Keys(t.joined)) {
-		t.check(id, t.build.to.Add(*t.joined[id]), false)
-	}
-	t.joined = nil
 }

@@ -36,7 +36,8 @@ type pkg struct {
 
 // Import reads one file and hands one record per vulnerability to sink, in the
 // order of ids. Records counts packages times vulnerabilities. Records with the
-// same id, of other files too, are parts of one (see feed.Format).
+// same id, of other files too, are parts of one advisory, which the Builder
+// adds up.
 func Import(ctx context.Context, r io.Reader, sink func(vuln.Record) error) (intake.Stats, error) {
 	var s intake.Stats
 	var f file

@@ -35,8 +35,8 @@ type release struct {
 }
 
 // Import reads the tracker's JSON and hands one record per package and CVE to
-// sink, in the order of the document. Records with the same id are parts of one
-// (see feed.Format).
+// sink, in the order of the document. Records with the same id are parts of
+// one advisory, which the Builder adds up.
 func Import(ctx context.Context, r io.Reader, sink func(vuln.Record) error) (intake.Stats, error) {
 	var s intake.Stats
 	numbers := table()

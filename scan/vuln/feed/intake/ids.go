@@ -37,11 +37,11 @@ func number(s string) (digits, rest string, ok bool) {
 }
 
 // ID gives an advisory id in its proper form, or "" when it cannot be one: ids
-// are words of printable ASCII with a digit in them, of at most 128 bytes. The
-// letters of CVE ids are large.
+// are words of printable ASCII with a digit in them (of GitHub's, some have
+// none), of at most 128 bytes. The letters of CVE ids are large.
 func ID(s string) string {
-	s = strings.TrimSpace(s)
-	if s == "" || len(s) > 128 || !strings.ContainsAny(s, "0123456789") {
+	s = strings.TrimRight(strings.TrimSpace(s), ",;")
+	if s == "" || len(s) > 128 || !strings.ContainsAny(s, "0123456789") && !(strings.HasPrefix(s, "GHSA-") && len(s) == 19) {
 		return ""
 	}
 	for i := range len(s) {

@@ -330,7 +330,7 @@ func (c *converter) ranges(a *affected, s *specific, out *vuln.Affected) error {
 			if firstErr == nil {
 				firstErr = fmt.Errorf("ranges[%d]: %w", i, err)
 			}
-			continue
+			list = asWritten(events)
 		}
 		out.Ranges = append(out.Ranges, list...)
 	}
@@ -343,6 +343,25 @@ func (c *converter) ranges(a *affected, s *specific, out *vuln.Affected) error {
 		out.Ranges = list
 	}
 	return firstErr
+}
+
+// asWritten pairs events in the order of the record. It serves for versions
+// that nobody can order: the Builder keeps such ranges, and whoever matches
+// says that they could not be compared.
+func asWritten(events []vuln.Event) []vuln.Range {
+	var list []vuln.Range
+	open := false
+	for _, e := range events {
+		if e.Introduced != "" {
+			list = append(list, vuln.Range{Introduced: e.Introduced})
+			open = true
+		} else if open {
+			r := &list[len(list)-1]
+			r.Fixed, r.LastAffected, r.Limit = e.Fixed, e.LastAffected, e.Limit
+			open = false
+		}
+	}
+	return list
 }
 
 // bound closes an open range at the last version that its issuer knows to be
