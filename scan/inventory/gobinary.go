@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"debug/buildinfo"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"runtime/debug"
 	"strings"
@@ -56,7 +57,9 @@ func (s *goScan) window(b []byte, limit int, off int64, whole bool) {
 			continue
 		}
 		info, err := inlineInfo(b[i+32:])
-		if err != nil {
+		if errors.Is(err, errNoInfo) {
+			continue
+		} else if err != nil {
 			s.err = err
 			continue
 		}
@@ -67,12 +70,15 @@ func (s *goScan) window(b []byte, limit int, off int64, whole bool) {
 	}
 }
 
+// errNoInfo says that bytes only begin like build information.
+var errNoInfo = errors.New("no build information")
+
 // inlineInfo reads the information as Go 1.18 and later write it: two strings
 // with their lengths, the version and the list of modules.
 func inlineInfo(b []byte) (*debug.BuildInfo, error) {
 	version, b, ok := countedString(b)
 	if !ok || !strings.HasPrefix(version, "go") && !strings.HasPrefix(version, "devel") {
-		return nil, fmt.Errorf("version of Go is not readable")
+		return nil, errNoInfo
 	}
 	modules, _, ok := countedString(b)
 	if !ok {
@@ -164,9 +170,8 @@ func (s *goScan) gaps(path string) []scan.Gap {
 	case s.old:
 		g.What = "go-binary: built with Go before 1.18, whose build information cannot be read from a stream"
 		g.Do = "build it with a supported version of Go"
-	case s.err != nil && s.data != (segment{}):
+	case s.err != nil:
 		g.What = fmt.Sprintf("go-binary: read build information: %v", s.err)
-		g.Minor = true // data that looks like build information is no proof of a Go program
 	default:
 		return nil
 	}

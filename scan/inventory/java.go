@@ -4,6 +4,7 @@ import (
 	"archive/zip"
 	"bufio"
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -178,10 +179,7 @@ func (s *javaScan) name(where string, poms []pom, m manifest) {
 	if artifact == "" || version == "" {
 		return
 	}
-	group := groupid.FromArtifactID(artifact)
-	if group == "" {
-		group = m.group(artifact)
-	}
+	group := cmp.Or(groupid.FromArtifactID(artifact), knownGroup(artifact), m.group(artifact))
 	if group == "" {
 		if len(poms) > 0 {
 			return
@@ -189,6 +187,28 @@ func (s *javaScan) name(where string, poms []pom, m manifest) {
 		group = artifact // as old packages have it: "junit:junit"
 	}
 	add(pom{group, artifact, version})
+}
+
+// groups are those of artifacts that are built without pom.properties and do
+// not name their group elsewhere; the longest prefix counts.
+var groups = map[string]string{
+	"spring-": "org.springframework", "spring-boot": "org.springframework.boot", "spring-security-": "org.springframework.security",
+	"spring-data-": "org.springframework.data", "spring-cloud-": "org.springframework.cloud", "spring-kafka": "org.springframework.kafka",
+	"spring-integration-": "org.springframework.integration", "spring-batch-": "org.springframework.batch", "spring-session-": "org.springframework.session",
+	"kafka-clients": "org.apache.kafka", "kafka-streams": "org.apache.kafka", "kotlin-": "org.jetbrains.kotlin", "kotlinx-": "org.jetbrains.kotlinx",
+	"okhttp": "com.squareup.okhttp3", "okio": "com.squareup.okio", "retrofit": "com.squareup.retrofit2", "hibernate-core": "org.hibernate",
+	"lucene-": "org.apache.lucene", "solr-": "org.apache.solr", "elasticsearch": "org.elasticsearch", "opensearch": "org.opensearch",
+	"reactor-core": "io.projectreactor", "reactor-netty": "io.projectreactor.netty", "micrometer-": "io.micrometer", "bcprov-": "org.bouncycastle", "bcpkix-": "org.bouncycastle",
+	"groovy": "org.codehaus.groovy", "junit-jupiter": "org.junit.jupiter",
+}
+
+func knownGroup(artifact string) string {
+	for n := len(artifact); n > 3; n-- {
+		if g := groups[artifact[:n]]; g != "" {
+			return g
+		}
+	}
+	return ""
 }
 
 // artifactVersion finds where a version begins in "guava-31.1-jre".

@@ -72,6 +72,9 @@ func scalibr(make func(*cpb.PluginConfig) (filesystem.Extractor, error), bases, 
 
 // convert makes our package of the library's.
 func convert(p *extractor.Package) (out found) {
+	if p.PURLType == "lua" {
+		p.PURLType = "luarocks" // as the specification of package URLs has it
+	}
 	if p.PURLType == "golang" && p.Version != "" {
 		out.Package = goModule(p.Name, "v"+strings.TrimPrefix(p.Version, "v"))
 	} else {
