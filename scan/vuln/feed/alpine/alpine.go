@@ -56,7 +56,7 @@ func Import(ctx context.Context, r io.Reader, sink func(vuln.Record) error) (int
 		return s, fmt.Errorf("read Alpine secdb: no \"distroversion\" in it")
 	}
 	ecosystem := "Alpine:" + f.Release
-	fixes := map[key]string{}
+	found := &findings{fixed: map[key]string{}, aliases: map[string][]string{}}
 	for i, p := range f.Packages {
 		var in pkg
 		if err := json.Unmarshal(p.Pkg, &in); err != nil || in.Name == "" {
@@ -64,36 +64,69 @@ func Import(ctx context.Context, r io.Reader, sink func(vuln.Record) error) (int
 			s.Refuse(in.Name, fmt.Sprintf("packages[%d].pkg: %v", i, cmp.Or(err, fmt.Errorf("no name"))))
 			continue
 		}
-		in.collect(ecosystem, fixes, &s)
+		in.collect(ecosystem, found, &s)
 	}
-	return s, give(ctx, ecosystem, fixes, &s, sink)
+	return s, give(ctx, ecosystem, found, &s, sink)
 }
 
 type key struct{ id, name string }
 
+// findings are the fixes of a file, and the other names of vulnerabilities.
+type findings struct {
+	fixed   map[key]string
+	aliases map[string][]string
+}
+
 // collect adds the fixes of a package. A vulnerability below several versions
 // was fixed for good by the highest.
-func (p *pkg) collect(ecosystem string, fixes map[key]string, s *intake.Stats) {
+func (p *pkg) collect(ecosystem string, to *findings, s *intake.Stats) {
 	for _, v := range slices.Sorted(maps.Keys(p.Fixes)) {
 		for _, text := range p.Fixes[v] {
-			for _, word := range strings.FieldsFunc(text, func(r rune) bool { return strings.ContainsRune(" \t,;()+", r) }) {
-				id := intake.ID(word)
-				if id == "" || !strings.Contains(id, "-") {
-					s.Records++
-					s.Refuse(p.Name, fmt.Sprintf("secfixes[%s]: %.60q is no id", v, word))
-					continue
-				}
-				k := key{id, p.Name}
-				old, twice := fixes[k]
-				if !twice {
-					s.Records++
-				}
-				if !twice || later(ecosystem, v, old) {
-					fixes[k] = v
+			ids := names(text)
+			if len(ids) == 0 {
+				s.Records++
+				s.Refuse(p.Name, fmt.Sprintf("secfixes[%s]: %.60q holds no id", v, text))
+				continue
+			}
+			k := key{ids[0], p.Name}
+			old, twice := to.fixed[k]
+			if !twice {
+				s.Records++
+			}
+			if !twice || later(ecosystem, v, old) {
+				to.fixed[k] = v
+			}
+			for _, id := range ids[1:] {
+				if !slices.Contains(to.aliases[ids[0]], id) {
+					to.aliases[ids[0]] = append(to.aliases[ids[0]], id)
 				}
 			}
 		}
 	}
+}
+
+// names reads the ids of an entry: several separated by blanks name the same
+// vulnerability. A CVE goes first; words between them are remarks.
+func names(text string) []string {
+	var ids []string
+	for _, word := range strings.FieldsFunc(text, func(r rune) bool { return strings.ContainsRune(" \t,;()+", r) }) {
+		id := intake.ID(word)
+		if id == "" || !strings.Contains(id, "-") || slices.Contains(ids, id) {
+			continue
+		}
+		ids = append(ids, id)
+	}
+	slices.SortStableFunc(ids, func(a, b string) int {
+		return cmp.Compare(notCVE(a), notCVE(b))
+	})
+	return ids
+}
+
+func notCVE(id string) int {
+	if strings.HasPrefix(id, "CVE-") {
+		return 0
+	}
+	return 1
 }
 
 func later(ecosystem, v, old string) bool {
@@ -104,8 +137,8 @@ func later(ecosystem, v, old string) bool {
 	return err == nil && c > 0
 }
 
-func give(ctx context.Context, ecosystem string, fixes map[key]string, s *intake.Stats, sink func(vuln.Record) error) error {
-	keys := slices.SortedFunc(maps.Keys(fixes), func(a, b key) int {
+func give(ctx context.Context, ecosystem string, found *findings, s *intake.Stats, sink func(vuln.Record) error) error {
+	keys := slices.SortedFunc(maps.Keys(found.fixed), func(a, b key) int {
 		return cmp.Or(cmp.Compare(a.id, b.id), cmp.Compare(a.name, b.name))
 	})
 	for len(keys) > 0 {
@@ -113,10 +146,10 @@ func give(ctx context.Context, ecosystem string, fixes map[key]string, s *intake
 		for n < len(keys) && keys[n].id == keys[0].id {
 			n++
 		}
-		out := vuln.Record{ID: keys[0].id}
+		out := vuln.Record{ID: keys[0].id, Aliases: slices.Sorted(slices.Values(found.aliases[keys[0].id]))}
 		for _, k := range keys[:n] {
 			a := vuln.Affected{Ecosystem: ecosystem, Name: k.name, By: vuln.BySource}
-			if v := fixes[k]; v == "0" {
+			if v := found.fixed[k]; v == "0" {
 				a.Status = vuln.NotAffected
 			} else {
 				a.Ranges = []vuln.Range{{Fixed: v}}
