@@ -41,9 +41,6 @@ type Options struct {
 	// Now tells the age of the database; zero: ages are not told, dates are.
 	// Only the table uses it.
 	Now time.Time
-	// Summary is where the format "github" writes the job's summary, as
-	// Markdown (the file that GITHUB_STEP_SUMMARY names); nil: nowhere.
-	Summary io.Writer
 }
 
 // Formats lists every format, the default first.
@@ -60,14 +57,7 @@ func Formats() []Format {
 		{"spdx-tag-value", "SPDX 2.3, tag-value", ".spdx", bom(sbom.SPDXTag)},
 		{"junit", "JUnit XML: violated rules fail, gaps are errors", ".xml", plain(ci.JUnit)},
 		{"gitlab", "GitLab container scanning report, schema 15", ".json", plain(ci.GitLab)},
-		{"github", "GitHub workflow annotations", ".txt", func(w io.Writer, r *scan.Report, o Options) error {
-			if o.Summary != nil {
-				if err := page.Markdown(o.Summary, r, o.All); err != nil {
-					return err
-				}
-			}
-			return ci.GitHub(w, r)
-		}},
+		{"github", "GitHub workflow annotations", ".txt", plain(ci.GitHub)},
 		{"markdown", "for comments and job summaries", ".md", func(w io.Writer, r *scan.Report, o Options) error { return page.Markdown(w, r, o.All) }},
 		{"html", "one self-contained page", ".html", plain(page.HTML)},
 		{"template", "your own Go template (--template)", ".txt", writeTemplate},

@@ -276,14 +276,6 @@ func TestHTMLIsInert(t *testing.T) {
 	}
 }
 
-func TestGitHubSummary(t *testing.T) {
-	var summary bytes.Buffer
-	render(t, "github", sample.Report(), Options{Summary: &summary})
-	if !strings.HasPrefix(summary.String(), "## Gabion scan: FAILED and INCOMPLETE") {
-		t.Errorf("summary: %.100q", summary.String())
-	}
-}
-
 // TestStale: an old database is called old.
 func TestStale(t *testing.T) {
 	const words = `run "gabion db update"`
