@@ -8,8 +8,9 @@ import (
 	"io"
 	"os"
 
-	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
+
+	"github.com/gabion-dev/gabion/scan/walk/gunzip"
 )
 
 // A spooled archive may be this many times larger than what it came from, once
@@ -49,12 +50,7 @@ func unpackArchive(ctx context.Context, f *os.File, name string, o *Options) (*o
 	in := &counted{r: f}
 	var r io.Reader
 	if kind == "gzip" {
-		zr, err := gzip.NewReader(in)
-		if err != nil {
-			return nil, failedBy(err, ErrCorrupt, "save or copy the archive again", "unpack archive %s", name)
-		}
-		defer zr.Close()
-		r = zr
+		r = gunzip.NewReader(in)
 	} else {
 		zr, err := zstd.NewReader(in, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(128<<20))
 		if err != nil {

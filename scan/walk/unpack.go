@@ -11,8 +11,9 @@ import (
 	"io"
 	"strings"
 
-	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
+
+	"github.com/gabion-dev/gabion/scan/walk/gunzip"
 )
 
 // packing is how the tar of a layer is packed.
@@ -167,7 +168,9 @@ func (u *unpacker) unpack(ctx context.Context) {
 	var r io.Reader = u.br
 	switch kind {
 	case gzipped:
-		r = &members{br: u.br, trailing: &u.trailing}
+		zr := gunzip.NewReader(u.br)
+		defer func() { u.trailing = zr.Trailing() }()
+		r = zr
 	case zstandard:
 		d, err := zstd.NewReader(u.br, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
 			zstd.WithDecoderMaxWindow(uint64(u.lim.Window)))
@@ -239,52 +242,6 @@ func unpackError(err error) error {
 		return fmt.Errorf("unpack layer: its zstd window is beyond the limit: %w", ErrTooBig)
 	}
 	return fmt.Errorf("unpack layer: %w: %w", ErrCorrupt, err)
-}
-
-// members reads the members of a gzip stream one after the other. Bytes behind
-// the last one, which those who unpack layers ignore or refuse, are counted.
-type members struct {
-	br       *bufio.Reader
-	zr       *gzip.Reader
-	trailing *int64
-}
-
-func (m *members) Read(b []byte) (int, error) {
-	if m.zr == nil {
-		zr, err := gzip.NewReader(m.br)
-		if err != nil {
-			return 0, noEOF(err)
-		}
-		zr.Multistream(false)
-		m.zr = zr
-	}
-	for {
-		n, err := m.zr.Read(b)
-		if !errors.Is(err, io.EOF) || n > 0 {
-			if errors.Is(err, io.EOF) {
-				err = nil
-			}
-			return n, err
-		}
-		head, err := m.br.Peek(2)
-		if err != nil && !errors.Is(err, io.EOF) {
-			return 0, err
-		}
-		if len(head) == 0 {
-			return 0, io.EOF
-		}
-		if !bytes.Equal(head, []byte("\x1f\x8b")) {
-			*m.trailing, err = io.Copy(io.Discard, m.br)
-			if err == nil {
-				err = io.EOF
-			}
-			return 0, err
-		}
-		if err := m.zr.Reset(m.br); err != nil {
-			return 0, noEOF(err)
-		}
-		m.zr.Multistream(false)
-	}
 }
 
 // noEOF turns an end in the middle into what it is.

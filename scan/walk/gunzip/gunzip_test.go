@@ -222,6 +222,10 @@ func gzipAll(b []byte) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(r, 8<<20))
 }
 
+// agree reports whether two readers that stop at an error saw the same until
+// the first of them did: how much of a block is shown before its error differs.
+func agree(a, b []byte) bool { return bytes.HasPrefix(a, b) || bytes.HasPrefix(b, a) }
+
 // FuzzReader: what the standard library unpacks, this unpacks to the same; what
 // it refuses, this refuses, but for bytes behind the last member.
 func FuzzReader(f *testing.F) {
@@ -243,8 +247,8 @@ func FuzzReader(f *testing.F) {
 			if r.Trailing() == 0 || !bytes.Equal(got, want) {
 				t.Fatalf("accepted what the standard library refuses: %v", stdErr)
 			}
-		case !bytes.HasPrefix(want, got):
-			t.Fatalf("shows %d bytes that are not among the standard library's %d", len(got), len(want))
+		case !agree(got, want):
+			t.Fatalf("shows %d bytes that differ from the standard library's %d", len(got), len(want))
 		}
 	})
 }
@@ -265,8 +269,8 @@ func FuzzDeflate(f *testing.F) {
 		if errors.Is(stdErr, gzip.ErrChecksum) != strings.Contains(fmt.Sprint(err), "corrupt gzip data: checksum") {
 			t.Fatalf("the standard library says %v, this %v", stdErr, err)
 		}
-		if !bytes.HasPrefix(want, got) {
-			t.Fatalf("shows %d bytes that are not among the standard library's %d", len(got), len(want))
+		if !agree(got, want) {
+			t.Fatalf("shows %d bytes that differ from the standard library's %d", len(got), len(want))
 		}
 		if errors.Is(stdErr, gzip.ErrChecksum) && len(got) != len(want) {
 			t.Fatalf("unpacks %d bytes, the standard library %d", len(got), len(want))
