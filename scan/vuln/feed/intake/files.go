@@ -155,9 +155,13 @@ func (w *walker) member(m *zip.File) error {
 }
 
 func (w *walker) tar(r io.Reader) error {
-	t := tar.NewReader(r)
+	end := &tail{r: r}
+	t := tar.NewReader(end)
 	for {
 		h, err := t.Next()
+		if err == io.EOF && !end.zero() {
+			err = io.ErrUnexpectedEOF
+		}
 		if err == io.EOF {
 			return nil
 		}
@@ -173,6 +177,26 @@ func (w *walker) tar(r io.Reader) error {
 		}
 	}
 }
+
+// tail remembers the last bytes read: package tar takes an archive that was cut
+// off between members for a whole one, but a whole one ends in blocks of zeros.
+type tail struct {
+	r    io.Reader
+	last [512]byte
+}
+
+func (t *tail) Read(p []byte) (int, error) {
+	n, err := t.r.Read(p)
+	if n >= len(t.last) {
+		copy(t.last[:], p[n-len(t.last):n])
+	} else {
+		copy(t.last[:], t.last[n:])
+		copy(t.last[len(t.last)-n:], p[:n])
+	}
+	return n, err
+}
+
+func (t *tail) zero() bool { return t.last == [512]byte{} }
 
 func (w *walker) tarMember(name string, t *tar.Reader) error {
 	u, done, err := unpack(t)
