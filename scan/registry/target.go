@@ -81,40 +81,64 @@ type Job struct {
 	Access   Access
 }
 
-// Scan examines one image.
-type Scan func(ctx context.Context, job Job) (*scan.Report, error)
+// Kept is what is kept of an image so that it never needs to be pulled again:
+// everything that was read, nothing that depends on a database or a decision.
+// The fields are those of engine.Content. Of Inventory.Files only those that
+// checks judge (setuid, setgid, writable by all) survive Pack.
+type Kept struct {
+	Image      scan.Image
+	Inventory  scan.Inventory
+	Signatures []scan.Signature
+	Signed     bool
+	Base       *scan.Base
+}
 
-// Results keep what was found.
+// Scan examines one image.
+type Scan func(ctx context.Context, job Job) (*scan.Report, *Kept, error)
+
+// Results keep what was found. Implementations are safe for concurrent use. An
+// error of theirs ends a sweep: what cannot be kept need not be looked for.
 type Results interface {
 	// Known reports whether an image was examined completely.
 	Known(ctx context.Context, digest string) (bool, error)
-	// Put keeps a report by its Image.Digest.
-	Put(ctx context.Context, r *scan.Report) error
+	// Put keeps what was found by its Image.Digest.
+	Put(ctx context.Context, r *scan.Report, k *Kept) error
 	// Name records which names point at an image now.
 	Name(ctx context.Context, digest string, names []string) error
 }
 
-// Deps are what a Sweeper works with.
+// Deps are what a Sweeper works with. Scan and Results are needed.
 type Deps struct {
 	Scan    Scan
 	Results Results
-	Log     *slog.Logger
+	Log     *slog.Logger // nil: silent
 	Now     func() time.Time
+	Sleep   func(ctx context.Context, d time.Duration) error
+	// Getenv and ReadFile find credentials; nil: those of package os.
+	Getenv   func(string) string
+	ReadFile func(string) ([]byte, error)
 	// Transport is the network below bandwidth and politeness; nil: made from
 	// the target.
 	Transport http.RoundTripper
+	// Done is told of every sweep that Run made; nil: nobody.
+	Done func(Summary)
 }
 
 // Summary is what one sweep did.
 type Summary struct {
 	Started, Ended     time.Time
-	Repositories, Tags int
-	Images             int // distinct manifests
-	Scanned, Known     int
-	Layers, Distinct   int // of the images scanned; different ones among them
+	Repositories, Tags int // that were chosen
+	Images             int // distinct manifests behind them
+	Known, Scanned     int // of the images
+	Artifacts          int // tags that are no images (charts, signatures)
+	Layers, Distinct   int // of the images scanned, and different ones among them
 	Failed             []Failure
-	Bytes              int64 // received
-	Interrupted        bool
+	// Incomplete are images with a report that has gaps.
+	Incomplete []Failure
+	Bytes      int64 // received
+	// Interrupted: ctx ended before everything was examined. The next sweep
+	// goes on where this one stopped.
+	Interrupted bool
 }
 
 // Failure is one thing that could not be examined.
@@ -122,17 +146,3 @@ type Failure struct {
 	Ref string
 	Err error
 }
-
-// Sweeper examines a target.
-type Sweeper struct{}
-
-// New makes a Sweeper.
-func New(t Target, d Deps) (*Sweeper, error) { return &Sweeper{}, nil }
-
-// Sweep examines everything once. The error is for what stops the whole (no
-// registry, ctx ended); an image that fails is in the summary.
-func (s *Sweeper) Sweep(ctx context.Context) (Summary, error) { return Summary{}, nil }
-
-// Run sweeps by the schedule until ctx ends and examines what Push hands it in
-// between.
-func (s *Sweeper) Run(ctx context.Context) error { return nil }
