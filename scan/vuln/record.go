@@ -43,26 +43,26 @@ type Affected struct {
 	// Ecosystem is OSV's, with release for operating systems ("Debian:12",
 	// "Ubuntu:22.04:LTS", "npm"). Ecosystem in this package brings the many ways
 	// to write one into one.
-	Ecosystem string
-	Name      string // as written by the issuer; the Builder normalizes
-	By        By
-	Status    Status
+	Ecosystem string `json:"ecosystem"`
+	Name      string `json:"name"` // as written by the issuer; the Builder normalizes
+	By        By     `json:"-"`
+	Status    Status `json:"status"`
 	// Ranges are evaluated by the ecosystem's version order; Versions are exact
 	// and hold besides the ranges. Both empty: every version, if Status is
 	// Affected only when All is set, since an empty range in a broken record must
 	// not flag everything. Unfixed, WontFix and UnderInvestigation need neither.
-	Ranges   []Range
-	Versions []string
-	All      bool
+	Ranges   []Range  `json:"ranges,omitempty"`
+	Versions []string `json:"versions,omitempty"`
+	All      bool     `json:"all,omitempty"`
 	// Severity overrides that of the record for this package (Debian urgency,
 	// Ubuntu priority); Unknown: as the record says.
-	Severity scan.Severity
+	Severity scan.Severity `json:"severity,omitempty"`
 	// Module is "name:stream" of the rpm module the packages belong to. Empty
-	// with a fix that is a modular build (".module_el8", ".module+el8"): some
-	// stream, and then only modular packages match.
-	Module string
+	// with a fix that is a modular build (".module_el8", ".module+el8"): the
+	// stream that the record's Summary names, or any; only modular packages match.
+	Module string `json:"module,omitempty"`
 	// Arch are the architectures concerned, in the package manager's words; empty: all.
-	Arch []string
+	Arch []string `json:"arch,omitempty"`
 }
 
 // By says which name of an installed package an advisory speaks of.
@@ -93,14 +93,26 @@ const (
 	UnderInvestigation
 )
 
+var statuses = [...]string{"affected", "unfixed", "will_not_fix", "not_affected", "under_investigation"}
+
+func (s Status) String() string {
+	if int(s) >= len(statuses) {
+		return "unknown"
+	}
+	return statuses[s]
+}
+
+// MarshalText implements encoding.TextMarshaler.
+func (s Status) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
 // Range is one interval of affected versions. The lower bound is inclusive. At
 // most one of the upper bounds is set; none: open to the top. Ranges of type
 // GIT are skipped and counted by importers.
 type Range struct {
-	Introduced   string // "" or "0": from the first version
-	Fixed        string // first version that is not affected any more
-	LastAffected string // last version that is; nobody knows the fix
-	Limit        string // upper bound, exclusive, that is not a fix
+	Introduced   string `json:"introduced,omitempty"`   // "" or "0": from the first version
+	Fixed        string `json:"fixed,omitempty"`        // first version that is not affected any more
+	LastAffected string `json:"lastAffected,omitempty"` // last version that is; nobody knows the fix
+	Limit        string `json:"limit,omitempty"`        // upper bound, exclusive, that is not a fix
 }
 
 // Event is one entry of an OSV range's "events": exactly one field is set.
