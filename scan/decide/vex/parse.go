@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -65,13 +66,16 @@ type reading struct {
 	skipped  skips
 }
 
+// maxIDs is how many names one vulnerability may have.
+const maxIDs = 256
+
 var errTooMany = fmt.Errorf("it names more than %d products", MaxProducts)
 
 // add takes a statement over, or says why not.
 func (d *reading) add(s Statement) error {
 	var ids []string
 	for _, id := range s.IDs {
-		if id = strings.TrimSpace(id); id != "" {
+		if id = strings.TrimSpace(id); id != "" && len(ids) <= maxIDs && !slices.Contains(ids, id) {
 			ids = append(ids, id)
 		}
 	}
@@ -94,6 +98,8 @@ func (d *reading) add(s Statement) error {
 	switch {
 	case len(ids) == 0:
 		d.skipped.add("%s names no vulnerability", what)
+	case len(ids) > maxIDs:
+		d.skipped.add("%s names more than %d vulnerabilities", what, maxIDs)
 	case len(products) == 0:
 		d.skipped.add("%s names no product by package URL, image or digest", what)
 	case s.Status != NotAffected && s.Status != Affected && s.Status != Fixed && s.Status != UnderInvestigation:

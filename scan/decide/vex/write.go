@@ -77,6 +77,10 @@ func statements(r *scan.Report) []openvex.Statement {
 		components[k] = append(components[k], p)
 		aliases[f.ID] = append(aliases[f.ID], f.Aliases...)
 	}
+	for id, list := range aliases {
+		slices.Sort(list)
+		aliases[id] = slices.Compact(list)
+	}
 	keys := make([]key, 0, len(components))
 	for k := range components {
 		keys = append(keys, k)
@@ -92,8 +96,7 @@ func statements(r *scan.Report) []openvex.Statement {
 			Vulnerability: openvex.Vulnerability{Name: openvex.VulnerabilityID(k.id)}, Status: openvex.Status(k.status),
 			Justification: openvex.Justification(k.justification), ImpactStatement: k.impact, ActionStatement: k.action, StatusNotes: k.notes,
 		}
-		slices.Sort(aliases[k.id])
-		for _, a := range slices.Compact(aliases[k.id]) {
+		for _, a := range aliases[k.id] {
 			s.Vulnerability.Aliases = append(s.Vulnerability.Aliases, openvex.VulnerabilityID(a))
 		}
 		slices.Sort(components[k])
