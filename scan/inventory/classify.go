@@ -158,6 +158,9 @@ func (p *pattern) find(b []byte, limit int) string {
 			continue
 		}
 		rest := b[at+len(anchor):]
+		if len(rest) == 0 || rest[0] < '0' || rest[0] > '9' {
+			continue // versions begin with a digit; this is cheaper than asking
+		}
 		v := p.forward.Find(rest[:min(len(rest), maxVersionBytes)])
 		if v != nil && bytes.HasPrefix(rest[len(v):], p.after) {
 			return string(v)

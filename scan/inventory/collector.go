@@ -22,7 +22,17 @@ type Collector struct {
 	paths []pathEntry
 	links []hardlink
 	z     zlibReader // kept from program to program
+
+	packages int // found so far
 }
+
+// What one layer may leave behind, so that a hostile one cannot fill memory:
+// several times what the largest honest ones have.
+const (
+	maxPackages = 300_000
+	maxPrograms = 500_000
+	maxGaps     = 1000
+)
 
 type pathEntry struct {
 	hash uint64 // with the kind in its low bits
@@ -161,6 +171,11 @@ func (c *Collector) extract(pl *plugin, o origin, f *file) {
 	for _, g := range r.gaps {
 		c.gap(o, g)
 	}
+	if room := maxPackages - c.packages; len(r.packages) > room {
+		c.gap(o, pl.gap(f.path, fmt.Errorf("layer has more than %d packages", maxPackages)))
+		r.packages = r.packages[:max(room, 0)]
+	}
+	c.packages += len(r.packages)
 	if len(r.packages) > 0 {
 		for i := range r.packages {
 			p := &r.packages[i].Package
@@ -205,7 +220,18 @@ func (c *Collector) secrets(o origin, e *walk.Entry, f *file) {
 	}
 }
 
-func (c *Collector) gap(o origin, g scan.Gap) { c.out.gaps = append(c.out.gaps, gap{o, g}) }
+// gap keeps what could not be examined. A layer that is made of damaged files
+// gets a last Gap that says so instead of one for each.
+func (c *Collector) gap(o origin, g scan.Gap) {
+	switch n := len(c.out.gaps); {
+	case n < maxGaps:
+		c.out.gaps = append(c.out.gaps, gap{o, g})
+	case n == maxGaps:
+		c.out.gaps = append(c.out.gaps, gap{Gap: scan.Gap{
+			Where: "layer", What: fmt.Sprintf("more than %d files could not be read; the others are not named", maxGaps), Means: g.Means, Do: g.Do,
+		}})
+	}
+}
 
 // fill reads until the buffer, which begins with have, holds n bytes or r ends.
 func (c *Collector) fill(have []byte, r io.Reader, n int) ([]byte, error) {

@@ -110,9 +110,19 @@ func releaseGap(r *scan.Release, packages int) scan.Gap {
 	return g
 }
 
+// missingGap says that an operating system that installs packages has no
+// database of them.
+func missingGap(r *scan.Release) scan.Gap {
+	return scan.Gap{
+		Where: "/", What: fmt.Sprintf("no package database of %s is there", cmp.Or(r.Name, r.ID)),
+		Means: "what the operating system has installed is not known, though it says which one it is",
+		Do:    "leave the package database in the image, or remove /etc/os-release when nothing of that system is in it",
+	}
+}
+
 // systems says which plugins read package databases of operating systems, and
 // the type of their package URLs.
-var systems = map[string]string{dpkgPlugin: "deb", statusdPlugin: "deb", apkPlugin: "apk", rpmPlugin: "rpm", pacmanPlugin: "alpm"}
+var systems = map[string]string{dpkgPlugin: "deb", statusdPlugin: "deb", chiselPlugin: "deb", apkPlugin: "apk", rpmPlugin: "rpm", pacmanPlugin: "alpm"}
 
 // systemPURL makes the package URL of a package of the operating system.
 func systemPURL(kind string, r *scan.Release, p *scan.Package) string {

@@ -65,7 +65,7 @@ var lockFiles = []struct{ path, text, want string }{
 	{"app/pylock.toml", "lock-version = \"1.0\"\n[[packages]]\nname = \"flask\"\nversion = \"2.0.1\"\n", "pkg:pypi/flask@2.0.1"},
 	{"app/gradle.lockfile", "org.yaml:snakeyaml:1.33=runtimeClasspath\nempty=\n", "pkg:maven/org.yaml/snakeyaml@1.33"},
 	{"app/gradle/verification-metadata.xml", `<verification-metadata><components><component group="org.yaml" name="snakeyaml" version="1.33"/></components></verification-metadata>`, "pkg:maven/org.yaml/snakeyaml@1.33"},
-	{"app/go.mod", "module example.com/app\n\ngo 1.21\n\nrequire github.com/pkg/errors v0.9.1\n", "pkg:golang/github.com/pkg/errors@v0.9.1 pkg:golang/stdlib@v1.21"},
+	{"app/go.mod", "module example.com/app\n\ngo 1.21\n\nrequire github.com/pkg/errors v0.9.1\n", "pkg:golang/github.com/pkg/errors@v0.9.1"},
 	{"app/Gemfile.lock", "GEM\n  remote: https://rubygems.org/\n  specs:\n    rake (13.0.6)\n\nPLATFORMS\n  ruby\n\nDEPENDENCIES\n  rake\n", "pkg:gem/rake@13.0.6"},
 	{"usr/lib/ruby/gems/3.2.0/specifications/rake-13.0.6.gemspec", "Gem::Specification.new do |s|\n  s.name = \"rake\".freeze\n  s.version = \"13.0.6\"\nend\n", "pkg:gem/rake@13.0.6"},
 	{"app/composer.lock", `{"packages":[{"name":"monolog/monolog","version":"2.9.1"}],"packages-dev":[{"name":"phpunit/phpunit","version":"9.0.0"}]}`, "pkg:composer/monolog/monolog@2.9.1 pkg:composer/phpunit/phpunit@9.0.0 dev"},
@@ -109,7 +109,7 @@ func TestEveryPluginFinds(t *testing.T) {
 	for _, path := range []string{
 		"etc/os-release", "etc/redhat-release", "etc/passwd", "var/lib/dpkg/status", "var/lib/dpkg/status.d/a", "var/lib/dpkg/status.d/a.md5sums",
 		"var/lib/dpkg/info/a.list", "usr/share/doc/a/copyright", "lib/apk/db/installed", "var/lib/rpm/Packages", "var/lib/pacman/local/a-1-1/desc",
-		"var/lib/pacman/local/a-1-1/files", "a.jar", "usr/local/go/VERSION",
+		"var/lib/pacman/local/a-1-1/files", "var/lib/rpm/rpmdb.sqlite-wal", "var/lib/chisel/manifest.wall", "a.jar", "usr/local/go/VERSION",
 	} {
 		list := x.choose(path, filepath.Base(path))
 		if len(list) == 0 {

@@ -15,7 +15,13 @@ func (c *Collector) resolveLinks() {
 		return
 	}
 	targets := map[string][]origin{}
-	for _, l := range c.links {
+	first := map[string]string{}
+	for i := range c.links {
+		l := &c.links[i]
+		if t, ok := first[l.target]; ok {
+			l.target = t // a link to a link
+		}
+		first[l.path] = l.target
 		targets[l.target] = append(targets[l.target], l.origin)
 	}
 	out := c.out
@@ -49,7 +55,7 @@ func (c *Collector) resolveLinks() {
 				})
 			}
 		}
-		if !known[l.seq] {
+		if !known[l.seq] && !c.holds(l.target) {
 			out.links = append(out.links, link{l.origin, l.target})
 		}
 	}
@@ -67,7 +73,10 @@ func (x *Extractor) has(p, name string) bool {
 
 // wanted reports whether the plugin has read a file of this layer, though it
 // may have found nothing in it.
-func (c *Collector) wanted(p, plugin string) bool {
+func (c *Collector) wanted(p, plugin string) bool { return c.holds(p) && c.x.has(p, plugin) }
+
+// holds reports whether the layer has a file at a path.
+func (c *Collector) holds(p string) bool {
 	i, _ := slices.BinarySearchFunc(c.paths, hashPath(p), func(e pathEntry, h uint64) int {
 		switch {
 		case e.hash < h:
@@ -77,7 +86,7 @@ func (c *Collector) wanted(p, plugin string) bool {
 		}
 		return 0
 	})
-	return i < len(c.paths) && c.paths[i].hash == hashPath(p) && c.x.has(p, plugin)
+	return i < len(c.paths) && c.paths[i].hash == hashPath(p)
 }
 
 // relocated copies the packages of a unit to another path.

@@ -257,6 +257,12 @@ func (m *merger) history() map[unitKey][]version {
 	return all
 }
 
+// emptied reports whether a layer was lost, or a package database could not be
+// read: then a Gap says why there are no packages already.
+func (m *merger) emptied() bool {
+	return slices.Contains(m.layers, nil) || slices.ContainsFunc(m.out.Gaps, func(g scan.Gap) bool { return g.Means == loseSystem })
+}
+
 // identity is what makes a package the same in two states of a file.
 func identity(f *found) string {
 	return f.Name + "\x00" + f.Version + "\x00" + f.Arch + "\x00" + f.Path
@@ -367,6 +373,9 @@ func (m *merger) finishSystem(system []placed) bool {
 	r := &m.out.Release
 	if len(system) > 0 && (r.Ecosystem == "" || unmatched[r.Ecosystem]) {
 		m.out.Gaps = append(m.out.Gaps, releaseGap(r, len(system)))
+	}
+	if len(system) == 0 && r.Ecosystem != "" && !m.emptied() {
+		m.out.Gaps = append(m.out.Gaps, missingGap(r))
 	}
 	for i := range system {
 		p := &system[i].Package

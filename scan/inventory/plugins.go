@@ -35,6 +35,9 @@ import (
 	"github.com/google/osv-scalibr/extractor/filesystem/language/swift/podfilelock"
 )
 
+// loseSystem is what a package database that cannot be read takes away.
+const loseSystem = "the packages of the operating system are missing from the report, or some of them"
+
 // plugins is the one list of all that is read. Programs are not in it: they
 // are looked at while they are hashed, see programScan.
 func plugins() []*plugin {
@@ -51,20 +54,21 @@ func plugins() []*plugin {
 			return false
 		}
 	}
-	const system = "the packages of the operating system are missing from the report, or some of them"
 	list := []*plugin{
 		{name: "os-release", version: 1, bases: []string{"os-release"}, wants: is(releaseFiles...), extract: readOSRelease, lose: "the operating system is not known"},
 		{name: "old-release", version: 1, bases: []string{"redhat-release", "alpine-release", "debian_version"}, wants: is(releaseFiles...), extract: readOldRelease, lose: "the operating system is not known where os-release is missing"},
 		{name: "passwd", version: 1, bases: []string{"passwd"}, wants: is("etc/passwd"), extract: readPasswd, lose: "users that the image's configuration names may be unknown"},
 
-		{name: dpkgPlugin, version: 1, bases: []string{"status"}, wants: is("var/lib/dpkg/status"), extract: readDpkg, lose: system},
-		{name: statusdPlugin, version: 1, dirs: []string{"var/lib/dpkg/status.d"}, wants: isStatusD, extract: readDpkg, lose: system},
+		{name: dpkgPlugin, version: 1, bases: []string{"status"}, wants: is("var/lib/dpkg/status"), extract: readDpkg, lose: loseSystem},
+		{name: statusdPlugin, version: 1, dirs: []string{"var/lib/dpkg/status.d"}, wants: isStatusD, extract: readDpkg, lose: loseSystem},
 		{name: "dpkg-list", version: 1, exts: []string{".list"}, wants: under("var/lib/dpkg/info/"), extract: readDpkgList, lose: "which package these files belong to is not known"},
 		{name: "dpkg-md5sums", version: 1, exts: []string{".md5sums"}, wants: under("var/lib/dpkg/status.d/"), extract: readMD5Sums, lose: "which package these files belong to is not known"},
 		{name: "dpkg-copyright", version: 1, bases: []string{"copyright"}, wants: isCopyright, extract: readCopyright, lose: "the licence of this package is not known"},
-		{name: apkPlugin, version: 1, bases: []string{"installed"}, wants: is("lib/apk/db/installed", "usr/lib/apk/db/installed"), extract: readApk, lose: system},
-		{name: rpmPlugin, version: 1, bases: rpmFiles, wants: isRPMDatabase, extract: readRPM, lose: system},
-		{name: pacmanPlugin, version: 1, bases: []string{"desc"}, wants: under(pacmanDir), extract: readPacman, lose: system},
+		{name: chiselPlugin, version: 1, bases: []string{"manifest.wall"}, wants: is("var/lib/chisel/manifest.wall"), extract: readChisel, lose: loseSystem},
+		{name: apkPlugin, version: 1, bases: []string{"installed"}, wants: is("lib/apk/db/installed", "usr/lib/apk/db/installed"), extract: readApk, lose: loseSystem},
+		{name: rpmPlugin, version: 1, bases: rpmFiles, wants: isRPMDatabase, extract: readRPM, lose: loseSystem},
+		{name: "rpm-log", version: 1, bases: []string{"rpmdb.sqlite-wal"}, wants: isRPMDatabase, extract: readRPMLog, lose: "the latest changes to the packages of the operating system may be missing from the report"},
+		{name: pacmanPlugin, version: 1, bases: []string{"desc"}, wants: under(pacmanDir), extract: readPacman, lose: loseSystem},
 		{name: "pacman-files", version: 1, bases: []string{"files"}, wants: under(pacmanDir), extract: readPacmanFiles, lose: "which package these files belong to is not known"},
 
 		{name: npmPlugin, version: 1, bases: []string{"package.json"}, extract: readPackageJSON},

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
+	"fmt"
 	"hash"
 	"io"
 	"strings"
@@ -152,6 +153,13 @@ func (p *programScan) window(b []byte, off int64, last bool) {
 
 // program records a program and what was found in it.
 func (c *Collector) program(o origin, e *walk.Entry, kind uint8, p *programScan) {
+	if len(c.out.files) >= maxPrograms {
+		c.gap(o, scan.Gap{
+			Where: "/" + e.Path, What: fmt.Sprintf("layer has more than %d programs", maxPrograms),
+			Means: "the digests of further programs, and the packages in them, are missing from the report",
+		})
+		return
+	}
 	f := program{origin: o, size: e.Size, mode: e.Mode, uid: e.UID, kind: kind}
 	p.hash.Sum(f.digest[:0])
 	c.out.files = append(c.out.files, f)

@@ -74,6 +74,15 @@ func readRPM(f *file, out *result) error {
 	return errors.Join(append(errs, err)...)
 }
 
+// readRPMLog refuses the write-ahead log of the SQLite database, which is empty
+// unless rpm was interrupted.
+func readRPMLog(f *file, _ *result) error {
+	if f.size > 0 {
+		return fmt.Errorf("the database has a write-ahead log of %d bytes, which is not read; run rpm --rebuilddb in the build", f.size)
+	}
+	return nil
+}
+
 // sourceRPM takes "name-version-release.src.rpm" apart.
 func sourceRPM(file string) (name, version string, ok bool) {
 	s, ok := strings.CutSuffix(file, ".src.rpm")

@@ -61,7 +61,8 @@ func scalibr(make func(*cpb.PluginConfig) (filesystem.Extractor, error), bases, 
 			i := info{path.Base(f.path), f.size}
 			inv, err := x.Extract(context.Background(), &filesystem.ScanInput{FS: oneFile{f}, Path: f.path, Info: i, Reader: f.reader()})
 			for _, p := range inv.Packages {
-				if q := convert(p); q.Name != "" {
+				// The go line of go.mod asks for a version, it does not tell what built it.
+				if q := convert(p); q.Name != "" && (p.PURLType != "golang" || p.Name != "stdlib") {
 					out.packages = append(out.packages, q)
 				}
 			}

@@ -1,11 +1,16 @@
 package inventory
 
 import (
+	"os"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/klauspost/compress/zstd"
+
 	"github.com/gabion-dev/gabion/scan"
+	"github.com/gabion-dev/gabion/scan/walk"
 )
 
 func TestOSRelease(t *testing.T) {
@@ -58,7 +63,11 @@ func TestOldReleases(t *testing.T) {
 		{"etc/debian_version", "bookworm/sid\n", "", ""},
 		{"usr/lib/os-release", "VERSION=1\n", "", "neither ID nor PRETTY_NAME"},
 	} {
-		inv := merged(t, []item{reg(c.path, c.text)})
+		layer := []item{reg(c.path, c.text)}
+		if c.ecosystem != "" {
+			layer = append(layer, reg("var/lib/dpkg/status", status("a 1")))
+		}
+		inv := merged(t, layer)
 		if inv.Release.Ecosystem != c.ecosystem {
 			t.Errorf("%s %q: %+v, want %q", c.path, c.text, inv.Release, c.ecosystem)
 		}
@@ -147,7 +156,11 @@ func TestDamagedDatabases(t *testing.T) {
 		{"conda", "c/conda-meta/a.json", "{}", "no name or no version", 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			inv := merged(t, []item{os, reg(c.path, c.text)})
+			layer := []item{reg(c.path, c.text)}
+			if slices.Contains([]string{"var", "lib", "usr"}, strings.Split(c.path, "/")[0]) {
+				layer = append(layer, os)
+			}
+			inv := merged(t, layer)
 			if len(inv.Packages) != c.left {
 				t.Errorf("packages %q, want %d", names(inv), c.left)
 			}
@@ -233,5 +246,120 @@ func TestPacman(t *testing.T) {
 	}}
 	if !reflect.DeepEqual(inv.Packages, want) {
 		t.Errorf("got\n%+v\nwant\n%+v", inv.Packages, want)
+	}
+}
+
+func TestSystemWithoutPackagesIsAGap(t *testing.T) {
+	os := reg("etc/os-release", debian12)
+	db := reg("var/lib/dpkg/status", status("a 1"))
+	wantGaps(t, merged(t, []item{os, db}))
+	for _, layers := range [][][]item{{{os}}, {{os, db}, {gone("var/lib/dpkg")}}, {{os, reg("var/lib/dpkg/status", "")}}} {
+		inv := merged(t, layers...)
+		wantGaps(t, inv, "no package database of Debian GNU/Linux 12")
+		if inv.Gaps[0].Minor {
+			t.Error("must make the report incomplete")
+		}
+	}
+	if inv := Merge([]*Contents{visit(t, New(Config{}), os), nil}); len(inv.Gaps) != 0 {
+		t.Errorf("the lost layer is the caller's to tell, not %+v", inv.Gaps)
+	}
+}
+
+func TestChisel(t *testing.T) {
+	lines := `{"jsonwall":"1.0","schema":"1.0","count":4}
+{"kind":"package","name":"libssl3t64","version":"3.0.13-0ubuntu3","sha256":"00","arch":"amd64"}
+{"kind":"path","path":"/usr/lib/libssl.so.3","mode":"0644","slices":["libssl3t64_libs"]}
+{"kind":"slice","name":"libssl3t64_libs"}
+`
+	pack := func(s string) string {
+		w, err := zstd.NewWriter(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(w.EncodeAll([]byte(s), nil))
+	}
+	os := reg("etc/os-release", "ID=ubuntu\nVERSION_ID=24.04\n")
+	lib := reg("usr/lib/libssl.so.3", elf("\x00OpenSSL 3.0.13 30 Jan 2024\x00"))
+	inv := merged(t, []item{os, lib, reg("var/lib/chisel/manifest.wall", pack(lines))})
+	wantNames(t, inv, "Ubuntu:24.04 libssl3t64 3.0.13-0ubuntu3 @0")
+	wantGaps(t, inv)
+	if p := inv.Packages[0]; p.PURL != "pkg:deb/ubuntu/libssl3t64@3.0.13-0ubuntu3?arch=amd64&distro=ubuntu-24.04" || len(p.Programs) != 1 {
+		t.Errorf("package %+v", p)
+	}
+	wantGaps(t, merged(t, []item{os, reg("var/lib/chisel/manifest.wall", "no zstd")}), "chisel: read file")
+	wantGaps(t, merged(t, []item{os, reg("var/lib/chisel/manifest.wall", pack(`{"kind":"package"}`))}), "no name or no version")
+	wantGaps(t, merged(t, []item{os, reg("var/lib/chisel/manifest.wall", pack("rubbish"))}), "chisel: read file")
+}
+
+func TestRPM(t *testing.T) {
+	db, err := os.ReadFile("rpmdb/testdata/small.sqlite")
+	if err != nil {
+		t.Fatal(err)
+	}
+	layer := []item{
+		reg("etc/os-release", "ID=rhel\nVERSION_ID=9.4\n"), reg("var/lib/rpm/rpmdb.sqlite", string(db)), reg("var/lib/rpm/rpmdb.sqlite-wal", ""),
+		exe("usr/bin/curl", elf("curl/7.76.1")),
+	}
+	inv := merged(t, layer)
+	wantGaps(t, inv)
+	want := []scan.Package{
+		{Name: "b", Version: "1", PURL: "pkg:rpm/redhat/b@1?distro=rhel-9.4"},
+		{
+			Name: "curl", Version: "1:7.76.1-26.el9_3.2", PURL: "pkg:rpm/redhat/curl@7.76.1-26.el9_3.2?arch=x86_64&distro=rhel-9.4&epoch=1&rpmmod=curl:7:1:abc",
+			Arch: "x86_64", Module: "curl:7:1:abc", Licenses: []string{"MIT"}, Programs: []string{"/usr/bin/curl"},
+		},
+	}
+	for i := range want {
+		want[i].Ecosystem, want[i].Found, want[i].Path = "Red Hat:9", "rpm", "/var/lib/rpm/rpmdb.sqlite"
+	}
+	if !reflect.DeepEqual(inv.Packages, want) {
+		t.Errorf("got\n%+v\nwant\n%+v", inv.Packages, want)
+	}
+	layer[2] = reg("var/lib/rpm/rpmdb.sqlite-wal", "x")
+	wantGaps(t, merged(t, layer), "write-ahead log")
+}
+
+func TestSourceRPM(t *testing.T) {
+	for file, want := range map[string][2]string{
+		"curl-7.76.1-26.el9.src.rpm": {"curl", "7.76.1-26.el9"}, "java-17-openjdk-17.0.9-1.el9.src.rpm": {"java-17-openjdk", "17.0.9-1.el9"}, "a-1-1.nosrc.rpm": {"a", "1-1"},
+		"a-1.src.rpm": {}, "a-1-1.rpm": {}, "": {}, "-1-1.src.rpm": {},
+	} {
+		name, version, ok := sourceRPM(file)
+		if name != want[0] || version != want[1] || ok != (want[0] != "") {
+			t.Errorf("%q: %q %q %v", file, name, version, ok)
+		}
+	}
+}
+
+// What one layer leaves behind is bounded, and says so.
+func TestBounds(t *testing.T) {
+	c := New(Config{}).Begin()
+	for i := range maxGaps + 50 {
+		c.gap(origin{path: "x", seq: i}, scan.Gap{Where: "/x", What: "w"})
+	}
+	if n := len(c.out.gaps); n != maxGaps+1 {
+		t.Errorf("%d gaps", n)
+	}
+	if last := c.out.gaps[maxGaps]; last.path != "" || !strings.Contains(last.What, "more than 1000 files") {
+		t.Errorf("last gap %+v", last)
+	}
+	c = New(Config{}).Begin()
+	c.packages = maxPackages - 1
+	pl := &plugin{name: "p", extract: func(_ *file, out *result) error {
+		out.add(scan.Package{Name: "a"})
+		out.add(scan.Package{Name: "b"})
+		return nil
+	}}
+	for range 2 {
+		c.extract(pl, origin{path: "x"}, &file{path: "x"})
+	}
+	if len(c.out.units) != 1 || len(c.out.units[0].packages) != 1 || len(c.out.gaps) != 2 || !strings.Contains(c.out.gaps[0].What, "more than 300000 packages") {
+		t.Errorf("%+v", c.out)
+	}
+	c.out.files = make([]program, maxPrograms)
+	p := c.newProgramScan("x", true, false)
+	c.program(origin{path: "x"}, &walk.Entry{Path: "x"}, kindELF, p)
+	if len(c.out.files) != maxPrograms || len(c.out.gaps) != 3 {
+		t.Errorf("%d files, %d gaps", len(c.out.files), len(c.out.gaps))
 	}
 }
