@@ -128,12 +128,7 @@ func (c *containerdClient) find(ctx context.Context, ref string, o *Options) (*I
 	}
 	names := []string{ref}
 	if n, err := name.ParseReference(ref); err == nil {
-		// containerd keeps Docker Hub under its public name.
-		full := n.Name()
-		if rest, ok := strings.CutPrefix(full, name.DefaultRegistry+"/"); ok {
-			full = "docker.io/" + rest
-		}
-		if full != ref {
+		if full := publicName(n); full != ref {
 			names = append(names, full)
 		}
 	}

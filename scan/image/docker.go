@@ -239,7 +239,7 @@ func (s *saving) archive(ctx context.Context) (*Image, error) {
 		return nil, err
 	}
 	img, err := fromArchive(ctx, f, Ref{Name: s.name}, s.d.o)
-	if err == nil && len(img.Layers) != len(s.diffs) {
+	if err == nil && !slices.EqualFunc(img.Layers, s.diffs, func(l scan.Layer, d v1.Hash) bool { return l.DiffID == d.String() }) {
 		err = failed(ErrCorrupt, "scan again", "open image %s: Docker changed it meanwhile", s.name)
 	}
 	if err != nil {

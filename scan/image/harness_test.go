@@ -22,10 +22,13 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/layout"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
+	"go.uber.org/goleak"
 
 	"github.com/gabion-dev/gabion/scan"
 	"github.com/gabion-dev/gabion/scan/walk"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // tarOf packs files (name -> content) into an uncompressed tar.
 func tarOf(t testing.TB, files map[string]string) []byte {

@@ -55,7 +55,8 @@ type Options struct {
 	ContainerdSocket, DockerSocket string
 
 	UserAgent string
-	// Transport carries requests to registries; nil is one made of the above.
+	// Transport carries requests to registries; nil is one made of the above. One
+	// that is shared by many images keeps its connections between them.
 	Transport http.RoundTripper
 	// TempDir holds what must be spooled (compressed archives, images out of
 	// Docker), in files without a name; "" is the system's.

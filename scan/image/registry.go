@@ -60,7 +60,33 @@ func openRegistry(ctx context.Context, text string, o *Options) (*Image, error) 
 	if repo.places, err = places(ref.Context(), base, o); err != nil {
 		return nil, err
 	}
-	raw, err := repo.manifest(ctx, ref.Identifier(), o.MaxManifest)
+	connections := idle{base}
+	if o.Transport != nil {
+		connections.rt = nil // whoever made it goes on using it
+	}
+	img, err := repo.open(ctx, ref, text)
+	if err != nil {
+		_ = connections.Close()
+		return nil, err
+	}
+	img.closer = append(img.closer, connections)
+	return img, nil
+}
+
+// idle closes connections that nobody uses any more; nil has none.
+type idle struct{ rt http.RoundTripper }
+
+// Close implements io.Closer.
+func (i idle) Close() error {
+	if i.rt != nil {
+		(&http.Client{Transport: i.rt}).CloseIdleConnections()
+	}
+	return nil
+}
+
+// open finds the image that ref names.
+func (r *repository) open(ctx context.Context, ref name.Reference, text string) (*Image, error) {
+	raw, err := r.manifest(ctx, ref.Identifier(), r.o.MaxManifest)
 	if err != nil {
 		return nil, err
 	}
@@ -71,26 +97,35 @@ func openRegistry(ctx context.Context, text string, o *Options) (*Image, error) 
 	if d, ok := ref.(name.Digest); ok && d.DigestStr() != digest.String() {
 		return nil, failed(ErrCorrupt, "do not trust where it comes from", "read manifest of %s: its digest is %s", text, digest)
 	}
-	res := &resolver{fetch: repo.document, o: o, name: text}
-	r, err := res.resolve(ctx, raw, digest)
+	res := &resolver{fetch: r.document, o: r.o, name: text}
+	m, err := res.resolve(ctx, raw, digest)
 	if err != nil {
 		return nil, err
 	}
 	img := &Image{Image: scan.Image{
-		Name: text, Kind: scan.Registry, Digest: r.digest.String(), ConfigID: r.manifest.Config.Digest.String(),
-	}, repo: repo}
+		Name: text, Kind: scan.Registry, Digest: m.digest.String(), ConfigID: m.manifest.Config.Digest.String(),
+	}, repo: r}
 	if t, ok := ref.(name.Tag); ok {
-		img.Tags = []string{t.Name()}
+		img.Tags = []string{publicName(t)}
 	}
-	if r.index != (v1.Hash{}) {
-		img.Index = r.index.String()
+	if m.index != (v1.Hash{}) {
+		img.Index = m.index.String()
 	}
-	if err := fill(&img.Image, r.config, layersOf(r.manifest), o); err != nil {
+	if err := fill(&img.Image, m.config, layersOf(m.manifest), r.o); err != nil {
 		return nil, err
 	}
-	layers := r.manifest.Layers
-	img.open = func(ctx context.Context, i int) (io.ReadCloser, error) { return repo.layer(ctx, layers[i]) }
+	layers := m.manifest.Layers
+	img.open = func(ctx context.Context, i int) (io.ReadCloser, error) { return r.layer(ctx, layers[i]) }
 	return img, nil
+}
+
+// publicName is a reference in full, with Docker Hub as people and containerd
+// know it.
+func publicName(r name.Reference) string {
+	if rest, ok := strings.CutPrefix(r.Name(), name.DefaultRegistry+"/"); ok {
+		return "docker.io/" + rest
+	}
+	return r.Name()
 }
 
 // places lists mirrors and the registry itself. Explicit credentials are for

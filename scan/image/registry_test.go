@@ -232,14 +232,49 @@ func noWait(ctx context.Context, _ time.Duration) error { return ctx.Err() }
 // TestResumeGivesUp: a transfer that never gets on ends with an error.
 func TestResumeGivesUp(t *testing.T) {
 	opens := 0
-	b := &resuming{ctx: context.Background(), size: 10, wait: noWait, open: func(int64) (io.ReadCloser, error) {
-		opens++
+	b := &resuming{ctx: context.Background(), size: 10, wait: noWait, stall: time.Hour, open: func(context.Context, int64) (io.ReadCloser, error) {
+		if opens++; opens == 1 {
+			return io.NopCloser(strings.NewReader("abc")), nil
+		}
 		return io.NopCloser(strings.NewReader("")), nil
-	}, body: io.NopCloser(strings.NewReader("abc"))}
+	}}
+	if err := b.start(); err != nil {
+		t.Fatal(err)
+	}
 	got, err := io.ReadAll(b)
-	if string(got) != "abc" || !errors.Is(err, ErrUnreachable) || !errors.Is(err, io.ErrUnexpectedEOF) || opens != resumeTries {
+	if string(got) != "abc" || !errors.Is(err, ErrUnreachable) || !errors.Is(err, io.ErrUnexpectedEOF) || opens != 1+resumeTries {
 		t.Errorf("%q after %d transfers: %v", got, opens, err)
 	}
+}
+
+// TestStall: a transfer that brings nothing for too long is broken, and goes on
+// in another.
+func TestStall(t *testing.T) {
+	opens := 0
+	b := &resuming{ctx: context.Background(), size: 6, wait: noWait, stall: 10 * time.Millisecond, open: func(ctx context.Context, off int64) (io.ReadCloser, error) {
+		if opens++; opens > 1 {
+			return io.NopCloser(strings.NewReader("abcdef"[off:])), nil
+		}
+		return io.NopCloser(io.MultiReader(strings.NewReader("abc"), silent{ctx})), nil
+	}}
+	if err := b.start(); err != nil {
+		t.Fatal(err)
+	}
+	got, err := io.ReadAll(b)
+	if err != nil || string(got) != "abcdef" || opens != 2 {
+		t.Errorf("%q after %d transfers: %v", got, opens, err)
+	}
+	if err := b.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// silent gives nothing until its transfer is ended.
+type silent struct{ ctx context.Context }
+
+func (s silent) Read([]byte) (int, error) {
+	<-s.ctx.Done()
+	return 0, s.ctx.Err()
 }
 
 func TestRetries(t *testing.T) {
@@ -369,7 +404,7 @@ func TestHubMirror(t *testing.T) {
 	mirror, _ := front(t, pass)
 	o := Options{Mirrors: map[string][]string{"docker.io": {"http://" + host(mirror)}}}
 	push(t, host(mirror)+"/library/alpine:3", testImage(t, "amd64"))
-	if img := open(t, "alpine:3", o); img.Tags[0] != "index.docker.io/library/alpine:3" {
+	if img := open(t, "alpine:3", o); img.Tags[0] != "docker.io/library/alpine:3" {
 		t.Errorf("tags %v", img.Tags)
 	}
 }

@@ -19,18 +19,20 @@ const (
 	resumeProgress = 1 << 20
 )
 
+// stallTime is how long a transfer may bring nothing before it counts as broken.
+const stallTime = time.Minute
+
 // layer opens a blob whose transfer goes on where it broke.
 func (r *repository) layer(ctx context.Context, d v1.Descriptor) (io.ReadCloser, error) {
-	b := &resuming{ctx: ctx, size: d.Size, wait: r.wait}
-	b.open = func(off int64) (body io.ReadCloser, err error) {
+	b := &resuming{ctx: ctx, size: d.Size, wait: r.wait, stall: stallTime}
+	b.open = func(ctx context.Context, off int64) (body io.ReadCloser, err error) {
 		err = r.each(ctx, func(p *place) (err error) {
 			body, err = r.from(ctx, p, d, off)
 			return err
 		})
 		return body, err
 	}
-	var err error
-	if b.body, err = b.open(0); err != nil {
+	if err := b.start(); err != nil {
 		if len(d.URLs) > 0 && errors.Is(err, ErrNotFound) {
 			return nil, failedBy(err, ErrUnsupported, "push it to the registry too, then scan again", "open layer %s: a foreign layer, kept at %s", d.Digest, strings.Join(d.URLs[:1], ""))
 		}
@@ -70,17 +72,34 @@ func (r *repository) from(ctx context.Context, p *place, d v1.Descriptor, off in
 // resuming is the body of a blob over as many transfers as it takes.
 type resuming struct {
 	ctx   context.Context
-	open  func(off int64) (io.ReadCloser, error)
+	open  func(ctx context.Context, off int64) (io.ReadCloser, error)
 	wait  func(context.Context, time.Duration) error
+	stall time.Duration
 	body  io.ReadCloser
+	end   context.CancelFunc // of this transfer
+	timer *time.Timer        // ends it when it stalls
 	size  int64
 	off   int64
 	mark  int64 // off when tries was last set to nothing
 	tries int
 }
 
+// start begins a transfer at b.off.
+func (b *resuming) start() error {
+	ctx, end := context.WithCancel(b.ctx)
+	body, err := b.open(ctx, b.off)
+	if err != nil {
+		end()
+		return err
+	}
+	b.body, b.end = body, end
+	b.timer = time.AfterFunc(b.stall, end)
+	return nil
+}
+
 func (b *resuming) Read(p []byte) (int, error) {
 	for {
+		b.timer.Reset(b.stall)
 		n, err := b.body.Read(p)
 		b.off += int64(n)
 		if b.off-b.mark >= resumeProgress {
@@ -99,7 +118,7 @@ func (b *resuming) Read(p []byte) (int, error) {
 }
 
 func (b *resuming) again(cause error) error {
-	_ = b.body.Close()
+	_ = b.Close() // of a transfer that is over
 	delay := firstDelay
 	for {
 		if b.ctx.Err() != nil {
@@ -115,13 +134,14 @@ func (b *resuming) again(cause error) error {
 			return err
 		}
 		delay *= 2
-		body, err := b.open(b.off)
-		if err == nil {
-			b.body = body
+		if cause = b.start(); cause == nil {
 			return nil
 		}
-		cause = err
 	}
 }
 
-func (b *resuming) Close() error { return b.body.Close() }
+func (b *resuming) Close() error {
+	b.timer.Stop()
+	defer b.end()
+	return b.body.Close()
+}

@@ -205,7 +205,7 @@ func TestWrong(t *testing.T) {
 		}
 	}
 	packed := pack(t, 6, []byte("some content"))
-	for _, at := range []int{0, 1, 2, 3, len(packed) - 1, len(packed) - 5} {
+	for _, at := range []int{0, 1, 2, len(packed) - 1, len(packed) - 5} {
 		wrong := bytes.Clone(packed)
 		wrong[at] ^= 0x80
 		if _, err := io.ReadAll(gunzip.NewReader(bytes.NewReader(wrong))); !errors.Is(err, gunzip.ErrCorrupt) {
