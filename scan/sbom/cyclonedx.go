@@ -144,11 +144,17 @@ func cdxLicences(texts []string) *cdx.Licenses {
 	return &out
 }
 
+// normalize gives the SPDX expression of one licence.
+func normalize(text string) (string, bool) {
+	e, ok, err := licence.Normalize(text)
+	return e, ok && err == nil && e != licence.None
+}
+
 // expression joins licences, all of which apply, into one SPDX expression.
 func expression(texts []string) (string, bool) {
 	out := make([]string, len(texts))
 	for i, t := range texts {
-		e, ok := licence.Normalize(t)
+		e, ok := normalize(t)
 		if !ok {
 			return "", false
 		}

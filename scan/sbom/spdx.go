@@ -11,7 +11,6 @@ import (
 
 	"github.com/gabion-dev/gabion/internal/version"
 	"github.com/gabion-dev/gabion/scan"
-	"github.com/gabion-dev/gabion/scan/licence"
 )
 
 // The part of SPDX 2.3 that is written and read here, named as in its JSON
@@ -188,7 +187,7 @@ func (d *spdxDocument) declare(texts []string, known map[string]bool) string {
 	}
 	out := make([]string, len(texts))
 	for i, t := range texts {
-		e, ok := licence.Normalize(t)
+		e, ok := normalize(t)
 		switch {
 		case !ok:
 			e = "LicenseRef-" + hash(t)[:16]

@@ -136,7 +136,7 @@ func gitlabFinding(r *scan.Report, f *scan.Finding) gitlabVulnerability {
 	if f.Fix != "" {
 		v.Solution = clean(fmt.Sprintf("Upgrade %s from %s to %s", p.Name, p.Version, f.Fix))
 	}
-	for _, name := range append([]string{f.ID}, f.Aliases...) {
+	for _, name := range append([]string{named(f.ID)}, f.Aliases...) {
 		name = clean(name)
 		kind, _, _ := strings.Cut(strings.ToLower(name), "-")
 		if name == "" || kind == "" {

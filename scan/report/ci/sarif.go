@@ -109,6 +109,9 @@ const maxText = 1000
 
 func clean(s string) string { return view.Text(s, maxText) }
 
+// named is for what a format wants to be there.
+func named(s string) string { return cmp.Or(clean(s), "unknown") }
+
 // sarif collects one run.
 type sarif struct {
 	r     *scan.Report
@@ -188,7 +191,7 @@ func (s *sarif) rule(id string, make func() sarifRule) int {
 
 func (s *sarif) finding(f *scan.Finding) {
 	p := view.Package(s.r, f)
-	id := clean(f.ID)
+	id := named(f.ID)
 	index := s.rule(id, func() sarifRule {
 		short := id + " (" + f.Severity.String() + ")"
 		full := clean(cmp.Or(f.Summary, short))
@@ -223,9 +226,9 @@ func (s *sarif) finding(f *scan.Finding) {
 }
 
 func (s *sarif) secret(x *scan.Secret) {
-	id := "secret/" + clean(x.Detector)
+	id := "secret/" + named(x.Detector)
 	index := s.rule(id, func() sarifRule {
-		return sarifRule{ID: id, Name: "Secret", Short: sarifText{Text: clean(x.Title)}, Full: sarifText{Text: clean(x.Title) + " in an image"},
+		return sarifRule{ID: id, Name: "Secret", Short: sarifText{Text: named(x.Title)}, Full: sarifText{Text: named(x.Title) + " in an image"},
 			Help:       sarifText{Text: "Withdraw the secret: everyone who can pull the image has it. Then build the image without it; deleting it in a later layer does not help."},
 			Default:    sarifLevel{level(x.Severity)},
 			Properties: map[string]any{"tags": []string{"security", "secret"}, "security-severity": fmt.Sprintf("%.1f", view.Nominal(x.Severity))}}
@@ -238,11 +241,11 @@ func (s *sarif) secret(x *scan.Secret) {
 }
 
 func (s *sarif) check(c *scan.Check) {
-	id := clean(c.ID)
+	id := named(c.ID)
 	index := s.rule(id, func() sarifRule {
-		return sarifRule{ID: id, Name: "ImageConfiguration", Short: sarifText{Text: clean(c.Title)},
-			Full: sarifText{Text: clean(strings.Join(append([]string{c.Title}, c.Refs...), "; "))},
-			Help: sarifText{Text: clean(cmp.Or(c.Remedy, c.Title))}, Default: sarifLevel{level(c.Severity)},
+		return sarifRule{ID: id, Name: "ImageConfiguration", Short: sarifText{Text: named(c.Title)},
+			Full: sarifText{Text: named(strings.Join(append([]string{c.Title}, c.Refs...), "; "))},
+			Help: sarifText{Text: named(cmp.Or(c.Remedy, c.Title))}, Default: sarifLevel{level(c.Severity)},
 			Properties: map[string]any{"tags": []string{"security", "configuration"}, "security-severity": fmt.Sprintf("%.1f", view.Nominal(c.Severity))}}
 	})
 	message := "Failed: " + clean(c.Title)
@@ -283,5 +286,5 @@ func uri(path string) string {
 	if r := []rune(path); len(r) > maxText {
 		path = string(r[:maxText])
 	}
-	return (&url.URL{Path: path}).EscapedPath()
+	return (&url.URL{Path: path}).String() // "./" before what looks like a scheme
 }
