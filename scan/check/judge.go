@@ -2,6 +2,7 @@ package check
 
 import (
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -104,14 +105,23 @@ func programs(classes ...string) func(*subject) answer {
 				return answer{unknown: "the class " + name + " of programs is not known"}
 			}
 			for i := range s.inv.Files {
-				if f := &s.inv.Files[i]; f.Kind != "library" && inPath(f.Path) && class.Has(f.Path) {
+				f := &s.inv.Files[i]
+				switch base := path.Base(f.Path); {
+				case f.Kind == "library" || !inPath(f.Path):
+				case class.Has(f.Path):
 					a.against = append(a.against, f.Path)
+				case (base == "busybox" || base == "toybox") && slices.ContainsFunc(manyInOne, class.Has):
+					a.against = append(a.against, f.Path+" has one in it")
 				}
 			}
 		}
 		return a
 	}
 }
+
+// manyInOne are names under which busybox and toybox act; in images they are
+// links, and only the one file is in the inventory.
+var manyInOne = []string{"sh", "wget", "nc"}
 
 func named(names ...string) func(*subject) answer {
 	return func(s *subject) (a answer) {
