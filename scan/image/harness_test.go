@@ -249,3 +249,12 @@ func (a *archiveWriter) bytes(t testing.TB) []byte {
 	t.Helper()
 	return append(bytes.Clone(a.buf.Bytes()), make([]byte, 1024)...)
 }
+
+func mustDigest(t testing.TB, s string) v1.Descriptor {
+	t.Helper()
+	h, err := v1.NewHash(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v1.Descriptor{Digest: h}
+}

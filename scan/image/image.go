@@ -17,6 +17,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
@@ -136,10 +137,22 @@ func Open(ctx context.Context, ref string, o Options) (*Image, error) {
 		img, err = openPath(r)
 	}
 	if err != nil {
-		return nil, err
+		return nil, meant(err, ref, r)
 	}
 	img.Name = cmp.Or(img.Name, r.Name)
 	return img, nil
+}
+
+// meant helps those who name the images "docker" or "registry" of Docker Hub,
+// whose names with a tag look like a scheme and a name.
+func meant(err error, ref string, r Ref) error {
+	var e *Error
+	if !strings.HasPrefix(ref, "docker:") && !strings.HasPrefix(ref, "registry:") || strings.ContainsAny(r.Name, "/:@") || !errors.As(err, &e) {
+		return err
+	}
+	help := *e
+	help.Do = strings.TrimPrefix(help.Do+"; if you mean the image "+ref+" of Docker Hub, write docker.io/library/"+ref, "; ")
+	return &help
 }
 
 // byContent decides what an existing path is.

@@ -245,6 +245,7 @@ func TestRefused(t *testing.T) {
 		{ref: writeLayout(t, img), o: Options{MaxConfig: 100}, kind: ErrTooBig},
 		{ref: writeLayout(t, img), o: Options{MaxManifest: 100}, kind: ErrTooBig},
 		{ref: "containerd:alpine", o: Options{ContainerdSocket: "/nothing.sock"}, kind: ErrUnreachable, word: "/nothing.sock"},
+		{ref: "docker:24", o: Options{DockerSocket: "/nothing.sock"}, kind: ErrUnreachable, word: "write docker.io/library/docker:24"},
 		{ref: "docker:alpine", o: Options{DockerSocket: "/nothing.sock"}, kind: ErrUnreachable, word: "/nothing.sock"},
 		{ref: "container:abc", o: Options{DockerSocket: "/nothing.sock", ContainerdSocket: "/nothing.sock"}, kind: ErrUnreachable},
 	} {
