@@ -150,8 +150,9 @@ const tries = 4
 // earlier try ended, and verifies it.
 func (g *getter) download(ctx context.Context, d descriptor) (string, error) {
 	part := filepath.Join(g.place.Dir, strings.Replace(d.Digest, ":", "-", 1)+".part")
+	had := int64(0) // what an earlier update left and this one goes on from
 	if fi, err := os.Stat(part); err == nil && fi.Size() <= d.Size {
-		g.resumed += fi.Size()
+		had = fi.Size()
 	}
 	var err error
 	for try := range tries {
@@ -160,7 +161,12 @@ func (g *getter) download(ctx context.Context, d descriptor) (string, error) {
 				return "", errors.Join(err, werr)
 			}
 		}
-		if err = g.attempt(ctx, d, part); err == nil {
+		var from int64
+		if from, err = g.attempt(ctx, d, part); from < had {
+			had = 0
+		}
+		if err == nil {
+			g.resumed += had
 			break
 		}
 		if ctx.Err() != nil || errors.Is(err, ErrNotFound) || errors.Is(err, ErrDenied) || errors.Is(err, ErrTooBig) {
@@ -181,46 +187,47 @@ func (g *getter) download(ctx context.Context, d descriptor) (string, error) {
 	return part, nil
 }
 
-func (g *getter) attempt(ctx context.Context, d descriptor, part string) error {
+// attempt asks for what is missing; from is where the answer began.
+func (g *getter) attempt(ctx context.Context, d descriptor, part string) (from int64, err error) {
 	f, err := os.OpenFile(part, os.O_CREATE|os.O_RDWR, 0o644)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer f.Close()
 	offset, err := f.Seek(0, io.SeekEnd)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	if offset == d.Size {
-		return nil
+		return offset, nil
 	}
 	if offset > d.Size {
 		offset = 0
 	}
 	rc, from, err := g.repo.blob(ctx, d, offset)
 	if err != nil {
-		return err
+		return offset, err
 	}
 	defer rc.Close()
 	if err := f.Truncate(from); err != nil {
-		return err
+		return from, err
 	}
 	if _, err := f.Seek(from, io.SeekStart); err != nil {
-		return err
+		return from, err
 	}
 	in := &counting{r: io.LimitReader(&ctxReader{ctx, rc}, d.Size-from+1), done: from, total: d.Size, tell: g.o.Progress}
 	n, err := io.Copy(f, in)
 	g.carried += n
 	switch {
 	case err != nil:
-		return fmt.Errorf("fetch blob %s: %w", d.Digest, err)
+		return from, fmt.Errorf("fetch blob %s: %w", d.Digest, err)
 	case from+n < d.Size:
-		return fmt.Errorf("fetch blob %s: ended after %d of %d bytes: %w", d.Digest, from+n, d.Size, io.ErrUnexpectedEOF)
+		return from, fmt.Errorf("fetch blob %s: ended after %d of %d bytes: %w", d.Digest, from+n, d.Size, io.ErrUnexpectedEOF)
 	case from+n > d.Size:
 		_ = f.Truncate(0) // not what was announced; do not go on from it
-		return fmt.Errorf("fetch blob %s: more than the %d bytes announced: %w", d.Digest, d.Size, ErrTooBig)
+		return from, fmt.Errorf("fetch blob %s: more than the %d bytes announced: %w", d.Digest, d.Size, ErrTooBig)
 	}
-	return f.Close()
+	return from, f.Close()
 }
 
 type counting struct {
