@@ -20,7 +20,7 @@ type Collector struct {
 	out   *Contents
 	seq   int
 	paths []pathEntry
-	links []hardlink
+	links []link
 	z     zlibReader // kept from program to program
 
 	packages int // found so far
@@ -37,11 +37,6 @@ const (
 type pathEntry struct {
 	hash uint64 // with the kind in its low bits
 	seq  int
-}
-
-type hardlink struct {
-	origin
-	target string
 }
 
 // Visit implements walk.Visitor. Its only errors are those of reading r.
@@ -63,7 +58,7 @@ func (c *Collector) Visit(e *walk.Entry, r io.Reader) error {
 			return c.regular(o, e, r)
 		}
 	case walk.Hardlink:
-		c.links = append(c.links, hardlink{o, e.Target})
+		c.links = append(c.links, link{o, e.Target})
 	case walk.Symlink:
 		if d := docAlias(e.Path, e.Target); d != nil {
 			d.origin = o
@@ -317,6 +312,6 @@ func (c *Collector) dropOverwritten() {
 	out.owners = slices.DeleteFunc(out.owners, func(v ownerList) bool { return old(v.origin) })
 	out.docs = slices.DeleteFunc(out.docs, func(v doc) bool { return old(v.origin) })
 	out.gaps = slices.DeleteFunc(out.gaps, func(v gap) bool { return v.path != "" && old(v.origin) })
-	c.links = slices.DeleteFunc(c.links, func(v hardlink) bool { return old(v.origin) })
+	c.links = slices.DeleteFunc(c.links, func(v link) bool { return old(v.origin) })
 	// Secrets stay: the earlier entry is in the layer for everyone to read.
 }

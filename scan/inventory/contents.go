@@ -47,7 +47,8 @@ type program struct {
 // programKinds are the words of scan.File.Kind.
 var programKinds = [...]string{"elf", "library", "script"}
 
-// link is a hard link whose target is not in the same layer.
+// link is a hard link. A Contents holds those whose target is not in the same
+// layer.
 type link struct {
 	origin
 	target string

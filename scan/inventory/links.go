@@ -56,7 +56,7 @@ func (c *Collector) resolveLinks() {
 			}
 		}
 		if !known[l.seq] && !c.holds(l.target) {
-			out.links = append(out.links, link{l.origin, l.target})
+			out.links = append(out.links, l)
 		}
 	}
 }
