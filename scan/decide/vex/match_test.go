@@ -207,3 +207,23 @@ func TestGaps(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 }
+
+// FuzzNames: whatever a product and an image are called, comparing them breaks
+// nothing, and an image is always what it is called itself.
+func FuzzNames(f *testing.F) {
+	for _, n := range []string{"pkg:oci/web?repository_url=registry.example/web&tag=1", "pkg:docker/a/b@1", digest, "registry.example:5000/a/b:1@" + digest, "pkg:deb/debian/openssl@1?arch=source", "docker.io/library/nginx", "@", ":/", "pkg:npm/%40a/b#c"} {
+		f.Add(n, "registry.example/team/web:1.2")
+		f.Add("pkg:npm/lodash", n)
+	}
+	f.Fuzz(func(t *testing.T, product, ref string) {
+		n := namesOfImage(&scan.Image{Name: ref, Digest: digest})
+		n.are(product)
+		if parsePURL(ref) == nil && plainRef(ref) != "" && !n.are(ref) {
+			t.Fatalf("%q is not itself", ref)
+		}
+		if p := imagePURL(&scan.Image{Name: ref, Digest: digest, Kind: scan.Registry}); parsePURL(p) == nil && len(p) < 4096 {
+			t.Fatalf("the package URL %q of %q cannot be read", p, ref)
+		}
+		matched(Product{Names: []string{product}, Components: []Product{{Names: []string{ref}}}})
+	})
+}

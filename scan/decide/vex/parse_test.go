@@ -219,6 +219,17 @@ func FuzzParse(f *testing.F) {
 		f.Add(data)
 	}
 	f.Add([]byte(`<bom xmlns="http://cyclonedx.org/schema/bom/1.5"><vulnerabilities><vulnerability><id>a</id></vulnerability></vulnerabilities></bom>`))
+	for _, small := range []string{
+		`{"@context":"https://openvex.dev/ns/v0.2.0","timestamp":"2026-10-01T00:00:00Z","statements":[{"vulnerability":{"name":"CVE-2026-1"},"products":[{"@id":"pkg:npm/x"}],"status":"fixed"}]}`,
+		`{"@context":"https://openvex.dev/ns","statements":[{"vulnerability":{"aliases":["CVE-2026-1"]},"products":[{"@id":"x","subcomponents":[{"@id":"pkg:npm/x"}]}],"status":"affected","action_statement":"a"}]}`,
+		`{"document":{"category":"csaf_vex"},"product_tree":{"full_product_names":[{"product_id":"a","product_identification_helper":{"purl":"pkg:npm/x"}}]},"vulnerabilities":[{"cve":"CVE-2026-1","product_status":{"fixed":["a"]}}]}`,
+		`{"document":{"csaf_version":"2.0"},"product_tree":{"relationships":[{"product_reference":"a","relates_to_product_reference":"b","full_product_name":{"product_id":"c"}}]},"vulnerabilities":[{"cve":"CVE-2026-1","product_status":{"fixed":["c"]}}]}`,
+		`{"bomFormat":"CycloneDX","specVersion":"1.6","vulnerabilities":[{"id":"CVE-2026-1","analysis":{"state":"resolved"},"affects":[{"ref":"pkg:npm/lodash"}]}]}`,
+		`{"bomFormat":"CycloneDX","specVersion":"1.4","metadata":{"component":{"bom-ref":"r","type":"container","name":"a"}},"vulnerabilities":[{"id":"CVE-2026-1","analysis":{"state":"exploitable"},"affects":[{"ref":"r"}]}]}`,
+		`{"document":null}`, `{}`, `[]`, `<bom/>`,
+	} {
+		f.Add([]byte(small))
+	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		d, err := Parse("f", data)
 		if (d == nil) == (err == nil) {
