@@ -212,6 +212,9 @@ func fromDocker(a *archive, r Ref, how string, o *Options) (*Image, error) {
 	if err := fill(&img.Image, config, layers, o); err != nil {
 		return nil, err
 	}
+	if err := wrongPlatform(&img.Image, o, "the archive has it for %s only"); err != nil {
+		return nil, err
+	}
 	for i := range img.Layers {
 		if l := &img.Layers[i]; l.Digest == "" && strings.HasSuffix(l.MediaType, ".tar") {
 			l.Digest = l.DiffID // the blob is the tar

@@ -174,9 +174,8 @@ func (d *dockerClient) image(ctx context.Context, ref string) (*Image, error) {
 	if err := fill(&img.Image, config, make([]scan.Layer, len(info.RootFS.Layers)), d.o); err != nil {
 		return nil, err
 	}
-	if want, err := parsePlatform(d.o.platform()); err == nil && d.o.Platform != "" &&
-		!suits(v1.Platform{OS: info.OS, Architecture: info.Architecture, Variant: info.Variant}, want) {
-		return nil, failed(ErrPlatform, "Docker has it for "+img.Platform+" only; pull the other one first", "open %s for %s", ref, d.o.Platform)
+	if err := wrongPlatform(&img.Image, d.o, "Docker has it for %s only; pull the other one first"); err != nil {
+		return nil, err
 	}
 	s := &saving{d: d, ref: cmp.Or(info.ID, ref), name: ref, diffs: info.RootFS.Layers}
 	img.open = s.open

@@ -90,6 +90,22 @@ func parsePlatform(s string) (v1.Platform, error) {
 	return p, nil
 }
 
+// wrongPlatform refuses an image that is for another platform than the one that
+// was asked for by name.
+func wrongPlatform(img *scan.Image, o *Options, do string) error {
+	if o.Platform == "" {
+		return nil
+	}
+	want, err := parsePlatform(o.Platform)
+	if err != nil {
+		return err
+	}
+	if have, err := parsePlatform(img.Platform); err != nil || !suits(have, want) {
+		return failedBy(err, ErrPlatform, fmt.Sprintf(do, img.Platform), "open %s for %s", img.Name, o.Platform)
+	}
+	return nil
+}
+
 // suits reports whether an image of platform p is what want asks for.
 func suits(p, want v1.Platform) bool {
 	if p.OS != want.OS || p.Architecture != want.Architecture {

@@ -184,7 +184,10 @@ func TestSeveralImages(t *testing.T) {
 	if _, err := Open(context.Background(), file, Options{}); !errors.Is(err, ErrAmbiguous) || !strings.Contains(err.Error(), "example.com/a:1") {
 		t.Errorf("archive without tag: %v", err)
 	}
-	if img := open(t, "tar:"+file+":example.com/b:1", Options{}); img.Platform != "linux/arm64" {
+	if _, err := Open(context.Background(), "tar:"+file+":example.com/b:1", Options{Platform: "linux/amd64"}); !errors.Is(err, ErrPlatform) || !strings.Contains(err.Error(), "for linux/arm64 only") {
+		t.Errorf("archive, another platform: %v", err)
+	}
+	if img := open(t, "tar:"+file+":example.com/b:1", Options{Platform: "linux/arm64"}); img.Platform != "linux/arm64" {
 		t.Errorf("archive: %s", img.Platform)
 	}
 	if _, err := Open(context.Background(), "tar:"+file+":c", Options{}); !errors.Is(err, ErrNotFound) {

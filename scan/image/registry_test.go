@@ -7,8 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -308,6 +310,19 @@ func TestRetries(t *testing.T) {
 		resp, err := r.RoundTrip(req)
 		if err != nil || resp.StatusCode != c.status || fmt.Sprint(waits) != fmt.Sprint(c.want) {
 			t.Errorf("%s: %v %v, waited %v, want %v", name, resp, err, waits, c.want)
+		}
+	}
+}
+
+// TestNobodyThere: a mirror that cannot be reached is passed over at once.
+func TestNobodyThere(t *testing.T) {
+	for err, want := range map[error]bool{
+		&net.OpError{Op: "dial", Err: os.ErrDeadlineExceeded}: false,
+		&net.OpError{Op: "read", Err: os.ErrDeadlineExceeded}: true,
+		io.ErrUnexpectedEOF: true, errors.New("x509"): false,
+	} {
+		if got := passing(nil, err); got != want {
+			t.Errorf("%v: asks again: %v", err, got)
 		}
 	}
 }

@@ -120,6 +120,10 @@ func repeatable(req *http.Request) bool {
 // passing reports whether a failure may be over soon.
 func passing(resp *http.Response, err error) bool {
 	if err != nil {
+		var op *net.OpError
+		if errors.As(err, &op) && op.Op == "dial" {
+			return false // nobody is there; a mirror may be
+		}
 		var ne net.Error
 		return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) ||
 			errors.Is(err, syscall.EPIPE) || errors.As(err, &ne) && ne.Timeout()

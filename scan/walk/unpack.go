@@ -114,7 +114,7 @@ type chunk struct {
 }
 
 // unpacker turns a blob into the chunks of its tar in two goroutines, one that
-// unpacks and one that hashes. Its results may be read when finish returned.
+// unpacks and one that hashes. Its results may be read once out is closed.
 type unpacker struct {
 	lim      Limits
 	in       *packed
