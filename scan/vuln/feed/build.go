@@ -201,12 +201,10 @@ func sourceOf(rep InputReport) scan.Source {
 	return s
 }
 
+// join adds a remark to others, in an order that does not depend on that of
+// the inputs.
 func join(a, b string) string {
-	switch {
-	case a == "" || a == b:
-		return b
-	case b == "":
-		return a
-	}
-	return a + "; " + b
+	list := slices.DeleteFunc(append(strings.Split(a, "; "), strings.Split(b, "; ")...), func(s string) bool { return s == "" })
+	slices.Sort(list)
+	return strings.Join(slices.Compact(list), "; ")
 }
