@@ -1,7 +1,6 @@
 package vuln
 
 import (
-	"bytes"
 	"cmp"
 	"slices"
 	"strings"
@@ -47,6 +46,7 @@ type matcher struct {
 	keys     [2][]byte // buffers
 	hits     []hit
 	spans    []span
+	any      bool // one of the hits calls the package affected
 }
 
 // place is an ecosystem as packages name it, and where to look for them.
@@ -121,14 +121,16 @@ func (m *matcher) place(ecosystem string) *place {
 	return p
 }
 
-// hit is an entry that is about the package.
+// hit is an entry that is about the package: one that calls it affected, or one
+// that does not, which matters to fixes and to tiers of support.
 type hit struct {
-	vuln     uint32
-	entry    entryRow
-	table    *table
-	affected bool
-	spans    [2]int // of matcher.spans
-	key      int    // of matcher.keys
+	vuln, advisory uint32
+	spans          [2]uint32 // of matcher.spans
+	table          *table
+	key            uint8 // of matcher.keys
+	status         Status
+	severity       scan.Severity
+	affected       bool
 }
 
 func (m *matcher) match(i int, p *scan.Package) {
@@ -137,7 +139,7 @@ func (m *matcher) match(i int, p *scan.Package) {
 	}
 	at := m.place(p.Ecosystem)
 	at.packages++
-	m.hits, m.spans = m.hits[:0], m.spans[:0]
+	m.hits, m.spans, m.any = m.hits[:0], m.spans[:0], false
 	var keys [2]installed
 	names := 0
 	for t := range at.tables {
@@ -161,7 +163,7 @@ func (m *matcher) match(i int, p *scan.Package) {
 	if at.programs && names == 0 {
 		m.notes.program(p.Name)
 	}
-	if len(m.hits) > 0 {
+	if m.any {
 		m.conclude(i, p, keys)
 	}
 }
@@ -220,23 +222,16 @@ func (m *matcher) look(p *scan.Package, t *table, name string, v *installed, slo
 		case e.broken:
 			m.notes.broken(e.advisory)
 		}
-		if !affected && !m.twoTiers(t) {
-			m.spans = m.spans[:from]
-			continue
-		}
-		m.hit(e, t, affected, [2]int{from, len(m.spans)}, slot)
+		m.any = m.any || affected
+		m.hit(e, hit{
+			advisory: e.advisory, spans: [2]uint32{uint32(from), uint32(len(m.spans))}, table: t,
+			key: uint8(slot), status: e.status, severity: e.severity, affected: affected,
+		})
 	}
 	if w.bad {
 		m.notes.damaged = true
 	}
 	return 1
-}
-
-// twoTiers tells whether it matters that a table knows a vulnerability even
-// when it says that this version is not affected: where another tier of
-// support may say something else.
-func (m *matcher) twoTiers(t *table) bool {
-	return t.base == "Ubuntu" && slices.ContainsFunc(m.last.tables, func(t table) bool { return t.extended })
 }
 
 // read makes the key of the installed version. Source rpms do not name their
@@ -259,7 +254,7 @@ func (m *matcher) read(p *scan.Package, t *table, v *installed, slot int) {
 }
 
 // hit notes an entry once for every vulnerability its advisory is about.
-func (m *matcher) hit(e *entryRow, t *table, affected bool, spans [2]int, slot int) {
+func (m *matcher) hit(e *entryRow, h hit) {
 	a, ok := m.d.advisory(e.advisory)
 	if !ok {
 		m.notes.damaged = true
@@ -267,187 +262,13 @@ func (m *matcher) hit(e *entryRow, t *table, affected bool, spans [2]int, slot i
 	}
 	c := cursor{b: a.vulns}
 	for len(c.b) > 0 {
-		n := c.index(len(m.d.parts[secVulnIndex]) / 4)
+		h.vuln = c.index(len(m.d.parts[secVulnIndex]) / 4)
 		if c.bad {
 			m.notes.damaged = true
 			return
 		}
-		m.hits = append(m.hits, hit{n, *e, t, affected, spans, slot})
+		m.hits = append(m.hits, h)
 	}
-}
-
-// conclude turns the hits of a package into findings.
-func (m *matcher) conclude(i int, p *scan.Package, keys [2]installed) {
-	slices.SortStableFunc(m.hits, func(a, b hit) int { return cmp.Compare(a.vuln, b.vuln) })
-	for from := 0; from < len(m.hits); {
-		to := from + 1
-		for to < len(m.hits) && m.hits[to].vuln == m.hits[from].vuln {
-			to++
-		}
-		if hits := m.speakers(p, m.hits[from:to]); len(hits) > 0 {
-			m.finding(i, hits, keys)
-		}
-		from = to
-	}
-}
-
-// speakers leaves the hits whose word counts.
-func (m *matcher) speakers(p *scan.Package, hits []hit) []hit {
-	if m.last.base == "Ubuntu" {
-		hits = tier(p, hits)
-	}
-	hits = slices.DeleteFunc(hits, func(h hit) bool { return !h.affected })
-	if !slices.ContainsFunc(hits, func(h hit) bool { return h.entry.status == NotAffected }) {
-		return hits
-	}
-	denied := uint64(0)
-	for _, h := range hits {
-		if a, ok := m.d.advisory(h.entry.advisory); ok && h.entry.status == NotAffected {
-			denied = max(denied, a.modified)
-		}
-	}
-	return slices.DeleteFunc(hits, func(h hit) bool {
-		a, ok := m.d.advisory(h.entry.advisory)
-		return h.entry.status == NotAffected || !ok || a.modified <= denied
-	})
-}
-
-// tier settles between Ubuntu's standard support and Ubuntu Pro: a package
-// built for Pro is judged by what Pro says, every other by standard support,
-// and where only one of them speaks of a vulnerability, by that one.
-func tier(p *scan.Package, hits []hit) []hit {
-	pro := strings.Contains(p.Version, "esm") || strings.Contains(p.Version, "fips")
-	if slices.ContainsFunc(hits, func(h hit) bool { return h.table.extended == pro }) {
-		return slices.DeleteFunc(hits, func(h hit) bool { return h.table.extended != pro })
-	}
-	return hits
-}
-
-// finding makes one finding of all that is said of one vulnerability.
-func (m *matcher) finding(i int, hits []hit, keys [2]installed) {
-	d := m.d
-	id, aliases, ok := d.vuln(hits[0].vuln)
-	if !ok {
-		m.notes.damaged = true
-		return
-	}
-	f := scan.Finding{Package: i, State: scan.Open}
-	if f.ID, ok = d.id(id); !ok {
-		m.notes.damaged = true
-		return
-	}
-	for c := (cursor{b: aliases}); len(c.b) > 0; {
-		alias, ok := d.id(idRef(c.uint()))
-		if !ok || c.bad {
-			m.notes.damaged = true
-			return
-		}
-		f.Aliases = append(f.Aliases, alias)
-	}
-	m.merge(&f, hits)
-	f.Aliases = slices.Compact(slices.Sorted(slices.Values(f.Aliases)))
-	f.Aliases = slices.DeleteFunc(f.Aliases, func(a string) bool { return a == f.ID })
-	f.Fix = m.fix(hits, keys)
-	if f.Fix == "" && !slices.ContainsFunc(hits, func(h hit) bool { return h.entry.status != WontFix }) {
-		f.State = scan.Unsupported
-	}
-	m.findings = append(m.findings, f)
-}
-
-// merge fills severity, source and dates from the advisories of a finding.
-func (m *matcher) merge(f *scan.Finding, hits []hit) {
-	d := m.d
-	var scored scan.Severity
-	var best *hit
-	var bestRow advisoryRow
-	for n := range hits {
-		h := &hits[n]
-		a, ok := d.advisory(h.entry.advisory)
-		if !ok {
-			m.notes.damaged = true
-			continue
-		}
-		if own, ok := d.id(a.id); ok {
-			f.Aliases = append(f.Aliases, own)
-		}
-		said := cmp.Or(h.entry.severity, a.severity)
-		f.Severity = max(f.Severity, said)
-		if vector, ok := d.text(a.cvss); ok && len(vector) > 0 {
-			if score, s, ok := Score(string(vector)); ok && (f.CVSS == "" || score > f.Score) {
-				f.CVSS, f.Score, scored = string(vector), score, s
-			}
-		}
-		if p := fromSecond(a.published); !p.IsZero() && (f.Published.IsZero() || p.Before(f.Published)) {
-			f.Published = p
-		}
-		if t := fromSecond(a.modified); t.After(f.Modified) {
-			f.Modified = t
-		}
-		// The source named is one with a word on severity, the newest of those.
-		if best == nil || cmp.Or(compareBool(said != 0, cmp.Or(best.entry.severity, bestRow.severity) != 0),
-			cmp.Compare(a.modified, bestRow.modified), cmp.Compare(best.entry.advisory, h.entry.advisory)) > 0 {
-			best, bestRow = h, a
-		}
-	}
-	if best != nil {
-		f.Source = d.meta.Sources[bestRow.source].Name
-	}
-	if cve, ok := packCVE(f.ID); ok {
-		if vector := d.facts(cve, &f.Advisory); f.CVSS == "" && vector != "" {
-			if score, s, ok := Score(vector); ok {
-				f.CVSS, f.Score, scored = vector, score, s
-			}
-		}
-	}
-	if f.Severity == scan.Unknown {
-		f.Severity = scored
-	}
-	f.URL = address(f.ID)
-}
-
-// fix finds the lowest version above the installed one that no advisory of the
-// finding calls affected. Versions of source and binary packages are never
-// mixed: the first kind that has a fix is taken.
-func (m *matcher) fix(hits []hit, keys [2]installed) string {
-	for slot := range keys {
-		if keys[slot].key == nil {
-			continue
-		}
-		var lowest []byte
-		var text string
-		for _, h := range hits {
-			if h.key != slot {
-				continue
-			}
-			for _, s := range m.spans[h.spans[0]:h.spans[1]] {
-				if s.fix == 0 || bytes.Compare(s.up, keys[slot].key) <= 0 || !lowerKey(s.up, lowest) {
-					continue
-				}
-				if t, key, ok := m.d.version(s.fix); ok && !m.affected(hits, slot, key, string(t)) {
-					lowest, text = key, string(t)
-				}
-			}
-		}
-		if text != "" {
-			return text
-		}
-	}
-	return ""
-}
-
-// affected tells whether any of the hits calls a version affected.
-func (m *matcher) affected(hits []hit, slot int, key []byte, text string) bool {
-	for _, h := range hits {
-		if h.key != slot {
-			continue
-		}
-		for i := h.spans[0]; i < h.spans[1]; i++ {
-			if m.spans[i].holds(key, text) {
-				return true
-			}
-		}
-	}
-	return false
 }
 
 func (m *matcher) sort() {
