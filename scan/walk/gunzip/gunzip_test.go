@@ -184,14 +184,14 @@ func (stuck) Read([]byte) (int, error) { return 0, nil }
 
 // TestWrong: streams that break a rule of RFC 1951, each by its blocks alone.
 func TestWrong(t *testing.T) {
-	for name, block := range map[string]string{
-		"type of block":                 "07",
-		"stored length":                 "010100ffff",
-		"distance beyond the beginning": "4b04120300", // fixed codes: a literal, then a match before it
-		"fixed symbol 286":              "1b0300",
-		"over-subscribed":               "05e0ffff0f0000000000",
-		"too many codes":                "fdff0000000000000000",
-		"repeat without a length":       "0500200000000000000000",
+	for word, block := range map[string]string{
+		"type of a block":               "07",
+		"length of a stored block":      "010100ffff",
+		"distance beyond the beginning": "4b04120300", // a literal, then a match before it
+		"symbol":                        "1b0300",     // 286 of the fixed codes
+		"code of code lengths":          "05e0ffff0f0000000000",
+		"number of codes":               "fdff0000000000000000",
+		"repeated code length":          "05000224", // and nothing to repeat
 	} {
 		b, err := hex.DecodeString(block)
 		if err != nil {
@@ -200,8 +200,8 @@ func TestWrong(t *testing.T) {
 		packed := append([]byte("\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"), append(b, make([]byte, 64)...)...)
 		_, std := gzipAll(packed)
 		got, err := io.ReadAll(gunzip.NewReader(bytes.NewReader(packed)))
-		if err == nil || std == nil {
-			t.Errorf("%s: accepted %q (%v; the standard library: %v)", name, got, err, std)
+		if !errors.Is(err, gunzip.ErrCorrupt) || !strings.HasSuffix(err.Error(), ": "+word) || std == nil {
+			t.Errorf("%s: %q, %v (the standard library: %v)", word, got, err, std)
 		}
 	}
 	packed := pack(t, 6, []byte("some content"))
