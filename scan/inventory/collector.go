@@ -277,7 +277,8 @@ func (c *Collector) Finish(r walk.Result) *Contents {
 			out.hides = append(out.hides, p.hash)
 		}
 	}
-	c.x.buffers.Put(&c.buf)
+	buf := c.buf
+	c.x.buffers.Put(&buf)
 	c.buf, c.paths, c.links, c.out = nil, nil, nil, nil
 	return out
 }

@@ -200,6 +200,14 @@ var groups = map[string]string{
 	"lucene-": "org.apache.lucene", "solr-": "org.apache.solr", "elasticsearch": "org.elasticsearch", "opensearch": "org.opensearch",
 	"reactor-core": "io.projectreactor", "reactor-netty": "io.projectreactor.netty", "micrometer-": "io.micrometer", "bcprov-": "org.bouncycastle", "bcpkix-": "org.bouncycastle",
 	"groovy": "org.codehaus.groovy", "junit-jupiter": "org.junit.jupiter",
+	// Apache Commons: the older ones are groups of their own, whatever their
+	// manifests say.
+	"commons-": "org.apache.commons", "commons-beanutils": "commons-beanutils", "commons-codec": "commons-codec", "commons-collections": "commons-collections",
+	"commons-collections4": "org.apache.commons", "commons-configuration": "commons-configuration", "commons-configuration2": "org.apache.commons",
+	"commons-dbcp": "commons-dbcp", "commons-dbcp2": "org.apache.commons", "commons-digester": "commons-digester", "commons-fileupload": "commons-fileupload",
+	"commons-fileupload2": "org.apache.commons", "commons-httpclient": "commons-httpclient", "commons-io": "commons-io", "commons-lang": "commons-lang",
+	"commons-lang3": "org.apache.commons", "commons-logging": "commons-logging", "commons-net": "commons-net", "commons-pool": "commons-pool",
+	"commons-pool2": "org.apache.commons", "commons-validator": "commons-validator",
 }
 
 func knownGroup(artifact string) string {

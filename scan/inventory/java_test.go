@@ -53,6 +53,8 @@ func TestJava(t *testing.T) {
 		{"junit-4.12.jar", zipped(t, "x", ""), "junit:junit 4.12 /junit-4.12.jar"},
 		{"failureaccess-1.0.1.jar", zipped(t, "META-INF/MANIFEST.MF", "Manifest-Version: 1.0\r\nBundle-SymbolicName: com.google.guava.fai\r\n lureaccess;singleton:=true\r\n"), "com.google.guava:failureaccess 1.0.1 /failureaccess-1.0.1.jar"},
 		{"spring-core-5.3.20.jar", zipped(t, "META-INF/MANIFEST.MF", "Implementation-Title: spring-core\nAutomatic-Module-Name: spring.core\n"), "org.springframework:spring-core 5.3.20 /spring-core-5.3.20.jar"},
+		{"commons-lang-2.6.jar", zipped(t, "META-INF/MANIFEST.MF", "Bundle-SymbolicName: org.apache.commons.lang\n"), "commons-lang:commons-lang 2.6 /commons-lang-2.6.jar"},
+		{"commons-lang3-3.12.0.jar", zipped(t, "x", ""), "org.apache.commons:commons-lang3 3.12.0 /commons-lang3-3.12.0.jar"},
 		{"log4j-1.2-api.jar", zipped(t, "META-INF/maven/pom.properties", props("o", "log4j-1.2-api", "2.19.0")), "o:log4j-1.2-api 2.19.0 /log4j-1.2-api.jar"},
 		{"named.jar", zipped(t, "META-INF/MANIFEST.MF", "Implementation-Title: thing\nImplementation-Version: 3.2\nImplementation-Vendor-Id: org.example\n"), "org.example:thing 3.2 /named.jar"},
 		{"plain.jar", zipped(t, "x.class", ""), ""},
