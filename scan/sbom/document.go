@@ -62,7 +62,7 @@ func (d *document) finish() (scan.Inventory, scan.Image) {
 			nameless = append(nameless, p.Name)
 		default:
 			d.fill(p, &urls[i])
-			if p.Ecosystem == "" && urls[i].isOS() {
+			if urls[i].isOS() && unmatched(p.Ecosystem) {
 				homeless = append(homeless, p.Name)
 			} else if p.Ecosystem == "" {
 				strange = append(strange, urls[i].Type)
@@ -74,7 +74,7 @@ func (d *document) finish() (scan.Inventory, scan.Image) {
 		inv.Packages = append(inv.Packages, p.Package)
 	}
 	d.unknown(nameless, "without a package URL", "no advisories are matched for them", "make the document with package URLs", false)
-	d.unknown(homeless, "of an operating system that is not known", "no advisories are matched for them",
+	d.unknown(homeless, "of an operating system without advisories here", "no advisories are matched for them",
 		"name it in the document: an operating-system component, or the qualifier distro in the package URLs", false)
 	d.unknown(strange, "of kinds nobody issues advisories for", "they are in the inventory only", "", true)
 	inv.Packages = scan.SortPackages(inv.Packages)

@@ -38,6 +38,10 @@ func TestForeignURLs(t *testing.T) {
 		{"pkg:rpm/opensuse/zypper@1.14.64-1?distro=opensuse-leap-15.6", scan.Package{Name: "zypper", Version: "1.14.64-1", Ecosystem: "openSUSE:Leap 15.6"}},
 		{"pkg:rpm/amzn/glibc@2.34-52.amzn2023?distro=amzn-2023", scan.Package{Name: "glibc", Version: "2.34-52.amzn2023", Ecosystem: "Amazon Linux:2023"}},
 		{"pkg:alpm/arch/pacman@6.0.2-7?distro=arch", scan.Package{Name: "pacman", Version: "6.0.2-7", Ecosystem: "Arch Linux"}},
+		{"pkg:deb/debian/apt@2.9?distro=sid", scan.Package{Name: "apt", Version: "2.9", Ecosystem: "Debian:sid"}},
+		{"pkg:rpm/centos/bash@4.2?distro=centos-7", scan.Package{Name: "bash", Version: "4.2", Ecosystem: "Red Hat:7"}},
+		{"pkg:rpm/centos/bash@5.1?distro=centos-9", scan.Package{Name: "bash", Version: "5.1", Ecosystem: "CentOS Stream:9"}},
+		{"pkg:rpm/opensuse/bash@5.2?distro=opensuse-tumbleweed-20240101", scan.Package{Name: "bash", Version: "5.2", Ecosystem: "openSUSE:Tumbleweed"}},
 		{"pkg:npm/%40babel/core@7.1.0", scan.Package{Name: "@babel/core", Version: "7.1.0", Ecosystem: "npm"}},
 		{"pkg:maven/org.apache.commons/commons-text@1.9", scan.Package{Name: "org.apache.commons:commons-text", Version: "1.9", Ecosystem: "Maven"}},
 		{"pkg:golang/github.com/gin-gonic/gin@v1.9.0", scan.Package{Name: "github.com/gin-gonic/gin", Version: "1.9.0", Ecosystem: "Go"}},
@@ -85,8 +89,9 @@ func TestForeignDocuments(t *testing.T) {
 		{"plain.spdx", "shop", "", []string{
 			" mystery 1 @ -1 ", "Maven org.example:thing 2.0 @ -1 "}, []string{"1 package without a package URL: mystery"}},
 		{"old.cdx.xml", "shop", "", []string{"PyPI flask 1.0 @ -1 "}, nil},
+		{"wolfi.cdx.json", "x", "Wolfi", []string{"Wolfi busybox 1.36.1-r7 @ -1 "}, []string{"1 package of an operating system without advisories here: busybox"}},
 		{"homeless.cdx.json", "x", "", []string{" libc6 2.36-9 @ -1 ", " thing 1 @ -1 "}, []string{
-			"package URL \"what?\" cannot be read", "1 package of an operating system that is not known: libc6",
+			"package URL \"what?\" cannot be read", "1 package of an operating system without advisories here: libc6",
 			"1 package of kinds nobody issues advisories for: huggingface", "1 package without a package URL: broken"}},
 	} {
 		t.Run(c.file, func(t *testing.T) {

@@ -38,7 +38,7 @@ func (u *purl) isOS() bool {
 	return false
 }
 
-// ecosystems maps types of package URLs to the names OSV gives them. "Binary"
+// languageEcosystem maps types of package URLs to the names OSV gives them. "Binary"
 // is our own for programs that are known by their bytes.
 func languageEcosystem(purlType string) string {
 	switch purlType {
@@ -74,7 +74,9 @@ func languageEcosystem(purlType string) string {
 		return "Julia"
 	case "bitnami":
 		return "Bitnami"
-	case "githubactions":
+	case "opam":
+		return "opam"
+	case "githubactions", "github":
 		return "GitHub Actions"
 	case "generic":
 		return "Binary"
@@ -242,6 +244,10 @@ func codename(name string) (id, version string) {
 		return "debian", "12"
 	case "trixie":
 		return "debian", "13"
+	case "forky":
+		return "debian", "14"
+	case "sid":
+		return "debian", "sid"
 	case "bionic":
 		return "ubuntu", "18.04"
 	case "focal":
@@ -254,13 +260,21 @@ func codename(name string) (id, version string) {
 	return "", ""
 }
 
-// ecosystemOf is the advisory ecosystem of a release, empty when there is none
-// or the version is not told.
+// ecosystemOf is the advisory ecosystem of a release, as scan/inventory names
+// it; empty when there is none or the version is not told. A derivative is
+// never taken for what it derives from.
 func ecosystemOf(r scan.Release) string {
 	major, rest, _ := strings.Cut(r.Version, ".")
 	minor, _, _ := strings.Cut(rest, ".")
-	if r.ID == "arch" {
+	switch r.ID { // those that have no versions
+	case "arch":
 		return "Arch Linux"
+	case "opensuse-tumbleweed":
+		return "openSUSE:Tumbleweed"
+	case "wolfi":
+		return "Wolfi"
+	case "chainguard":
+		return "Chainguard"
 	}
 	if major == "" {
 		return ""
@@ -270,11 +284,14 @@ func ecosystemOf(r scan.Release) string {
 		two += "." + minor
 	}
 	switch r.ID {
-	case "debian", "raspbian":
+	case "debian":
 		return "Debian:" + major
 	case "ubuntu":
 		return "Ubuntu:" + two
 	case "alpine":
+		if strings.Contains(r.Version, "_alpha") || major == "edge" {
+			return "Alpine:edge"
+		}
 		return "Alpine:v" + two
 	case "rhel":
 		return "Red Hat:" + major
@@ -285,16 +302,22 @@ func ecosystemOf(r scan.Release) string {
 	case "ol":
 		return "Oracle Linux:" + major
 	case "centos":
-		if major >= "8" || len(major) > 1 {
+		// From 9 on there is only Stream; before, Red Hat's sources were rebuilt.
+		if strings.Contains(r.Name, "Stream") || (len(major) == 1 && major >= "9") || len(major) > 1 {
 			return "CentOS Stream:" + major
 		}
 		return "Red Hat:" + major
 	case "fedora":
 		return "Fedora:" + major
 	case "amzn":
+		if major == "2017" || major == "2018" {
+			major = "1"
+		}
 		return "Amazon Linux:" + major
-	case "sles":
+	case "sles", "sled", "sle_hpc", "sles_sap":
 		return "SUSE Linux Enterprise:" + two
+	case "sle-micro", "sl-micro", "suse-microos":
+		return "SUSE Linux Enterprise Micro:" + two
 	case "opensuse-leap":
 		return "openSUSE:Leap " + two
 	case "photon":
@@ -303,6 +326,12 @@ func ecosystemOf(r scan.Release) string {
 		return "Azure Linux:" + major
 	}
 	return ""
+}
+
+// unmatched reports whether no advisories are matched for a system's packages:
+// it is not known, or its vendor does not let its advisories be passed on.
+func unmatched(ecosystem string) bool {
+	return ecosystem == "" || ecosystem == "Wolfi" || ecosystem == "Chainguard"
 }
 
 // ociPURL is the package URL of an image: the digest is its version, the
