@@ -19,9 +19,14 @@ type tally struct {
 	reasons []string
 }
 
-func (t *tally) add(points int, format string, args ...any) {
+// say adds points for a reason in fixed words, add for one with facts in it.
+func (t *tally) say(points int, reason string) {
 	t.points += points
-	t.reasons = append(t.reasons, fmt.Sprintf(format, args...))
+	t.reasons = append(t.reasons, reason)
+}
+
+func (t *tally) add(points int, format string, args ...any) {
+	t.say(points, fmt.Sprintf(format, args...))
 }
 
 // prioritize sets a finding's priority and reasons as the package comment
@@ -32,50 +37,50 @@ func prioritize(f *scan.Finding, data time.Time, baseKnown bool, ports []string,
 		f.Priority, f.Reasons = 0, []string{settled(f)}
 		return
 	}
-	var t tally
+	t := tally{reasons: make([]string, 0, 8)}
 	t.severity(f)
 	t.exploited(f)
 	if s := f.SSVC; s != nil {
 		if strings.EqualFold(s.Automatable, "yes") {
-			t.add(2, "attack can be automated")
+			t.say(2, "attack can be automated")
 		}
 		if strings.EqualFold(s.Impact, "total") {
-			t.add(2, "total impact")
+			t.say(2, "total impact")
 		}
 	}
 	switch {
 	case f.Fix != "" && !f.Published.IsZero() && data.Sub(f.Published) >= overdue:
 		t.add(7, "fixed in %s, known since %s", f.Fix, day(f.Published))
 	case f.Fix != "":
-		t.add(5, "fixed in %s", f.Fix)
+		t.say(5, "fixed in "+f.Fix)
 	case f.State == scan.Unsupported:
-		t.add(0, "the distributor will not fix it")
+		t.say(0, "the distributor will not fix it")
 	}
 	switch {
 	case f.Base:
-		t.add(0, "comes with the base image")
+		t.say(0, "comes with the base image")
 	case baseKnown:
-		t.add(4, "not from the base image")
+		t.say(4, "not from the base image")
 	}
 	if f.Used != nil {
 		if *f.Used {
-			t.add(12, "used at run time")
+			t.say(12, "used at run time")
 		} else {
-			t.add(-10, "not seen running")
+			t.say(-10, "not seen running")
 		}
 	}
 	if f.Exposed != nil {
 		switch {
 		case !*f.Exposed:
-			t.add(-4, "not reached from outside")
+			t.say(-4, "not reached from outside")
 		case len(ports) > 0:
 			t.add(8, "reached from outside on %s", firstOf(ports, 5))
 		default:
-			t.add(8, "reached from outside")
+			t.say(8, "reached from outside")
 		}
 	}
 	if remark != "" {
-		t.add(0, "%s", remark)
+		t.say(0, remark)
 	}
 	f.Priority, f.Reasons = min(max(t.points, 0), 100), t.reasons
 }
@@ -98,7 +103,7 @@ func (t *tally) severity(f *scan.Finding) {
 		word, name = rated(score), "severity unknown"
 	}
 	if word == scan.Unknown {
-		t.add(14, "%s", name)
+		t.say(14, name)
 		return
 	}
 	points := map[scan.Severity]int{scan.Negligible: 1, scan.Low: 8, scan.Medium: 16, scan.High: 26, scan.Critical: 36}[word]
@@ -106,7 +111,7 @@ func (t *tally) severity(f *scan.Finding) {
 	if score > 0 {
 		name += ", CVSS " + strconv.FormatFloat(score, 'f', 1, 64)
 	}
-	t.add(points, "%s", name)
+	t.say(points, name)
 }
 
 // rated gives the word that the CVSS specification has for a base score.
@@ -137,22 +142,22 @@ func (t *tally) exploited(f *scan.Finding) {
 			best = 25
 			text += ", by ransomware"
 		}
-		t.add(0, "%s (CISA KEV)", text)
+		t.say(0, text+" (CISA KEV)")
 	}
 	if s := f.SSVC; s != nil {
 		switch strings.ToLower(s.Exploitation) {
 		case "active":
 			best = max(best, 20)
-			t.add(0, "active exploitation (SSVC)")
+			t.say(0, "active exploitation (SSVC)")
 		case "poc":
 			best = max(best, 5)
-			t.add(0, "proof of concept is public (SSVC)")
+			t.say(0, "proof of concept is public (SSVC)")
 		}
 	}
 	if e := f.EPSS; e != nil && e.Score > 0 {
 		p := min(e.Score, 1)
 		best = max(best, int(math.Round(20*math.Sqrt(p))))
-		t.add(0, "%s likely to be exploited within 30 days (EPSS)", percent(p))
+		t.say(0, percent(p)+" likely to be exploited within 30 days (EPSS)")
 	}
 	t.points += best
 }
