@@ -45,7 +45,7 @@ func (s *Scanner) runCase(d *content.Detector, text string) []scan.Secret {
 	return s.Scan(p, []byte(text))
 }
 
-// TestDetectors runs every detector's own cases, a hundred times with other
+// TestDetectors runs every detector's own cases, forty times with other
 // characters, and makes sure that the report does not tell the secret.
 func TestDetectors(t *testing.T) {
 	s := scanner(t)
@@ -61,7 +61,7 @@ func TestDetectors(t *testing.T) {
 			found := func(text string) []scan.Secret {
 				return slices.DeleteFunc(s.runCase(&d, text), func(x scan.Secret) bool { return x.Detector != d.ID })
 			}
-			rounds := 100
+			rounds := 40
 			if strings.HasPrefix(d.Validator, "pem") {
 				rounds = 3 // making keys takes long
 			}
@@ -73,7 +73,7 @@ func TestDetectors(t *testing.T) {
 					got := found(text)
 					if len(got) == 0 {
 						missed++
-						if missed > rounds*len(d.Matches)/50 {
+						if missed > rounds*len(d.Matches)/40 {
 							t.Errorf("missed in %s (%s)", template, text)
 						}
 						continue

@@ -1,8 +1,10 @@
 package secret
 
 import (
+	"cmp"
 	"encoding/binary"
 	"fmt"
+	"slices"
 )
 
 // filter finds keywords in text, in one pass and without looking at every
@@ -11,8 +13,11 @@ import (
 // one at an odd distance from its beginning, so that none can slip between two
 // positions. Only where the table says yes is a keyword compared.
 type filter struct {
-	bits    [1 << filterBits / 64]uint64
-	buckets map[uint32][]anchor // by hash of the trigram
+	bits [1 << filterBits / 64]uint64
+	// anchors are sorted by the hash of their trigram; those of hash h are from
+	// first[h] to first[h+1].
+	anchors []anchor
+	first   [1<<filterBits + 1]uint16
 }
 
 // anchor is a keyword by one of its trigrams.
@@ -20,12 +25,15 @@ type anchor struct {
 	keyword string // folded
 	number  int    // of the keyword
 	offset  int    // of the trigram in it
+	hash    uint32 // of the trigram
 }
 
 const (
 	filterBits = 15
 	// minKeyword is the length that has a trigram at an even and at an odd offset.
 	minKeyword = 4
+	// maxKeywords keeps two anchors each within the numbers of a table.
+	maxKeywords = 1 << 14
 )
 
 // trigram hashes the lower three bytes of v after folding. Folding sets one bit,
@@ -36,7 +44,10 @@ func trigram(v uint32) uint32 {
 }
 
 func newFilter(keywords []string) (*filter, error) {
-	f := &filter{buckets: map[uint32][]anchor{}}
+	if len(keywords) > maxKeywords {
+		return nil, fmt.Errorf("prepare keywords: %d are more than %d", len(keywords), maxKeywords)
+	}
+	f := &filter{}
 	for n, k := range keywords {
 		if len(k) < minKeyword {
 			return nil, fmt.Errorf("prepare keyword %q: it must have at least %d bytes", k, minKeyword)
@@ -51,8 +62,15 @@ func newFilter(keywords []string) (*filter, error) {
 			}
 			h := trigram(uint32(k[best]) | uint32(k[best+1])<<8 | uint32(k[best+2])<<16)
 			f.bits[h/64] |= 1 << (h % 64)
-			f.buckets[h] = append(f.buckets[h], anchor{keyword: k, number: n, offset: best})
+			f.anchors = append(f.anchors, anchor{keyword: k, number: n, offset: best, hash: h})
 		}
+	}
+	slices.SortStableFunc(f.anchors, func(a, b anchor) int { return cmp.Compare(a.hash, b.hash) })
+	for h, i := 0, 0; h < len(f.first); h++ {
+		for i < len(f.anchors) && int(f.anchors[i].hash) < h {
+			i++
+		}
+		f.first[h] = uint16(i)
 	}
 	return f, nil
 }
@@ -94,7 +112,7 @@ func (f *filter) find(text []byte, hit func(keyword, at int)) {
 }
 
 func (f *filter) compare(text []byte, i int, h uint32, hit func(keyword, at int)) {
-	for _, a := range f.buckets[h] {
+	for _, a := range f.anchors[f.first[h]:f.first[h+1]] {
 		at := i - a.offset
 		if at >= 0 && at+len(a.keyword) <= len(text) && equalFold(text[at:at+len(a.keyword)], a.keyword) {
 			hit(a.number, at)
