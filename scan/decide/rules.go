@@ -273,10 +273,15 @@ func (r *rule) what() string {
 // glob matches a pattern that may be absent, which means any.
 func glob(pattern, s string) bool { return pattern == "" || workload.MatchGlob(pattern, s) }
 
-// matchesImage matches patterns of an exception against every name an image has.
+// matchesImage matches patterns of an exception against every name an image
+// has. Digests are compared as they are: "*" means names.
 func matchesImage(patterns []string, img *scan.Image) bool {
-	names := append([]string{withoutScheme(img.Name), img.Digest, img.ConfigID}, img.Tags...)
-	for _, n := range names {
+	for _, d := range []string{img.Digest, img.ConfigID} {
+		if d != "" && slices.Contains(patterns, d) {
+			return true
+		}
+	}
+	for _, n := range append([]string{withoutScheme(img.Name)}, img.Tags...) {
 		if n == "" {
 			continue
 		}
