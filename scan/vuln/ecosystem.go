@@ -128,16 +128,6 @@ var programsText string
 // in their own version numbers.
 var upstreams = []string{"Bitnami", "Docker Hardened Images"}
 
-// programNames gives the names under which a program is looked up.
-func programNames(name string) []string {
-	for line := range strings.Lines(programsText) {
-		if words := strings.Fields(line); len(words) > 1 && words[0] == name+":" {
-			return words[1:]
-		}
-	}
-	return []string{name}
-}
-
 // FromEvents turns the events of an OSV range (types SEMVER and ECOSYSTEM) into
 // intervals by OSV's own rule: sorted by version, "introduced" opens, every
 // other kind closes.

@@ -82,6 +82,7 @@ func (m *matcher) finding(i int, hits, all []hit, keys [2]installed) {
 		m.notes.damaged = true
 		return
 	}
+	f.Aliases = make([]string, 0, len(aliases)/3+len(hits)) // an id takes some three bytes
 	for c := (cursor{b: aliases}); len(c.b) > 0; {
 		alias, ok := d.id(idRef(c.uint()))
 		if !ok || c.bad {
@@ -90,9 +91,12 @@ func (m *matcher) finding(i int, hits, all []hit, keys [2]installed) {
 		}
 		f.Aliases = append(f.Aliases, alias)
 	}
-	m.merge(&f, hits)
-	f.Aliases = slices.Compact(slices.Sorted(slices.Values(f.Aliases)))
-	f.Aliases = slices.DeleteFunc(f.Aliases, func(a string) bool { return a == f.ID })
+	m.merge(&f, id, hits)
+	slices.Sort(f.Aliases)
+	f.Aliases = slices.DeleteFunc(slices.Compact(f.Aliases), func(a string) bool { return a == f.ID })
+	if len(f.Aliases) == 0 {
+		f.Aliases = nil
+	}
 	f.Fix = m.fix(hits, all, keys)
 	if f.Fix == "" && !slices.ContainsFunc(hits, func(h hit) bool { return h.status != WontFix }) {
 		f.State = scan.Unsupported
@@ -101,9 +105,9 @@ func (m *matcher) finding(i int, hits, all []hit, keys [2]installed) {
 }
 
 // merge fills severity, source and dates from the advisories of a finding.
-func (m *matcher) merge(f *scan.Finding, hits []hit) {
+func (m *matcher) merge(f *scan.Finding, id idRef, hits []hit) {
 	d := m.d
-	var scored scan.Severity
+	var rated scan.Severity
 	var best *hit
 	var bestRow advisoryRow
 	for n := range hits {
@@ -113,15 +117,15 @@ func (m *matcher) merge(f *scan.Finding, hits []hit) {
 			m.notes.damaged = true
 			continue
 		}
-		if own, ok := d.id(a.id); ok {
-			f.Aliases = append(f.Aliases, own)
+		if a.id != id {
+			if own, ok := d.id(a.id); ok {
+				f.Aliases = append(f.Aliases, own)
+			}
 		}
 		said := cmp.Or(h.severity, a.severity)
 		f.Severity = max(f.Severity, said)
-		if vector, ok := d.text(a.cvss); ok && len(vector) > 0 {
-			if score, s, ok := Score(string(vector)); ok && (f.CVSS == "" || score > f.Score) {
-				f.CVSS, f.Score, scored = string(vector), score, s
-			}
+		if v := m.vector(a.cvss); v.text != "" && (f.CVSS == "" || v.score > f.Score) {
+			f.CVSS, f.Score, rated = v.text, v.score, v.severity
 		}
 		if p := fromSecond(a.published); !p.IsZero() && (f.Published.IsZero() || p.Before(f.Published)) {
 			f.Published = p
@@ -138,17 +142,40 @@ func (m *matcher) merge(f *scan.Finding, hits []hit) {
 	if best != nil {
 		f.Source = d.meta.Sources[bestRow.source].Name
 	}
-	if cve, ok := packCVE(f.ID); ok {
-		if vector := d.facts(cve, &f.Advisory); f.CVSS == "" && vector != "" {
-			if score, s, ok := Score(vector); ok {
-				f.CVSS, f.Score, scored = vector, score, s
-			}
+	if cve, ok := id.cve(); ok {
+		if v := m.vector(d.facts(cve, &f.Advisory)); f.CVSS == "" && v.text != "" {
+			f.CVSS, f.Score, rated = v.text, v.score, v.severity
 		}
 	}
 	if f.Severity == scan.Unknown {
-		f.Severity = scored
+		f.Severity = rated
 	}
 	f.URL = address(f.ID)
+}
+
+// scored is a CVSS vector with what it amounts to.
+type scored struct {
+	text     string
+	score    float64
+	severity scan.Severity
+}
+
+// vector reads and scores a CVSS vector, once per Match: few of them serve many
+// vulnerabilities.
+func (m *matcher) vector(at uint32) scored {
+	v, ok := m.vectors[at]
+	if !ok {
+		if text, readable := m.d.text(at); readable && len(text) > 0 {
+			if score, severity, ok := Score(view(text)); ok {
+				v = scored{string(text), score, severity}
+			}
+		}
+		if m.vectors == nil {
+			m.vectors = map[uint32]scored{}
+		}
+		m.vectors[at] = v
+	}
+	return v
 }
 
 // fix finds the lowest version above the installed one that no advisory of the

@@ -142,7 +142,16 @@ func packCVE(id string) (packed uint32, ok bool) {
 
 const firstYear = 1980
 
-func unpackCVE(p uint32) string { return fmt.Sprintf("CVE-%d-%04d", p>>24+firstYear, p&0xFFFFFF) }
+func unpackCVE(p uint32) string {
+	b := make([]byte, 0, len("CVE-2024-1234567"))
+	b = strconv.AppendUint(append(b, "CVE-"...), uint64(p>>24+firstYear), 10)
+	b = append(b, '-')
+	number := p & 0xFFFFFF
+	for floor := uint32(1000); floor > 1 && number < floor; floor /= 10 {
+		b = append(b, '0')
+	}
+	return string(strconv.AppendUint(b, uint64(number), 10))
+}
 
 // idRef names an id: a packed CVE with the lowest bit set, or where its string
 // begins with the bit clear.

@@ -43,9 +43,9 @@ func (d *DB) Lookup(id string) (list []Entry, err error) {
 	if len(list) == 0 {
 		if cve, ok := packCVE(id); ok {
 			e := Entry{Advisory: scan.Advisory{ID: id, URL: address(id)}}
-			vector := d.facts(cve, &e.Advisory)
-			e.Score, e.Severity, _ = Score(vector)
-			if e.CVSS = vector; vector != "" || e.KEV != nil || e.EPSS != nil || e.SSVC != nil {
+			vector, _ := d.text(d.facts(cve, &e.Advisory))
+			e.CVSS = string(vector)
+			if e.Score, e.Severity, _ = Score(e.CVSS); e.CVSS != "" || e.KEV != nil || e.EPSS != nil || e.SSVC != nil {
 				return []Entry{e}, nil
 			}
 		}
@@ -105,7 +105,8 @@ func (d *DB) entry(n uint32) (Entry, error) {
 				return Entry{}, damaged("aliases")
 			}
 			if cve, isCVE := packCVE(other); isCVE && vector == "" {
-				vector = d.facts(cve, &e.Advisory)
+				general, _ := d.text(d.facts(cve, &e.Advisory))
+				vector = string(general)
 			}
 			if other != e.ID {
 				e.Aliases = append(e.Aliases, other)

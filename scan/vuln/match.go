@@ -46,6 +46,7 @@ type matcher struct {
 	keys     [2][]byte // buffers
 	hits     []hit
 	spans    []span
+	vectors  map[uint32]scored
 	any      bool // one of the hits calls the package affected
 }
 

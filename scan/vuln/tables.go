@@ -146,8 +146,8 @@ func (d *DB) fact(s section, size int, cve uint32) ([]byte, bool) {
 }
 
 // facts fills in what is known of a CVE whoever issued the advisory, and
-// returns its general CVSS vector.
-func (d *DB) facts(cve uint32, a *scan.Advisory) (vector string) {
+// returns where its general CVSS vector is, if it has one.
+func (d *DB) facts(cve uint32, a *scan.Advisory) (vector uint32) {
 	if row, ok := d.fact(secKEV, kevSize, cve); ok {
 		due := u32(row, 2)
 		a.KEV = &scan.KEV{Added: fromDay(u32(row, 1)), Due: fromDay(due >> 1), Ransomware: due&1 == 1}
@@ -159,8 +159,7 @@ func (d *DB) facts(cve uint32, a *scan.Advisory) (vector string) {
 		a.SSVC = &scan.SSVC{Exploitation: word(exploitations, row[4]), Automatable: word(automatables, row[5]), Impact: word(impacts, row[6])}
 	}
 	if row, ok := d.fact(secCVSS, cvssSize, cve); ok {
-		s, _ := d.text(u32(row, 1))
-		vector = string(s)
+		vector = u32(row, 1)
 	}
 	return vector
 }
