@@ -169,6 +169,9 @@ func TestPlaces(t *testing.T) {
 	}{
 		{"app/x.yaml", token, []string{"github-token"}, scan.Critical},
 		{"app/testdata/x.yaml", token, []string{"github-token"}, scan.Low},
+		{"app/web_test.go", token, []string{"github-token"}, scan.Low},
+		{"app/test_web.py", token, []string{"github-token"}, scan.Low},
+		{"app/latest/x.yaml", token, []string{"github-token"}, scan.Critical},
 		{"app/node_modules/x/x.yaml", token, []string{"github-token"}, scan.Low},
 		{"app/x.py", password, []string{"generic-password"}, scan.Medium},
 		{"app/x.py", strings.ReplaceAll(password, `"`, ""), nil, 0}, // code, not a text
