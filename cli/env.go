@@ -149,6 +149,7 @@ turns colour off; there is none outside of a terminal anyway.`,
 	root.AddGroup(
 		&cobra.Group{ID: "run", Title: "Protect"},
 		&cobra.Group{ID: "look", Title: "Look"},
+		&cobra.Group{ID: "supply", Title: "Supply chain"},
 		&cobra.Group{ID: "write", Title: "Policy as code"},
 		&cobra.Group{ID: "more", Title: "About the command line"},
 	)
@@ -160,6 +161,7 @@ turns colour off; there is none outside of a terminal anyway.`,
 	}
 	help := helpCommand(env)
 	add("run", upCommand(env), demoCommand(env), guardCommand(env))
+	add("supply", scanCommand(env), dbCommand(env))
 	add("look", doctorCommand(env), workloadsCommand(env), eventsCommand(env), consoleCommand(env))
 	add("write", policyCommand(env))
 	add("more", versionCommand(env), completionCommand(), manCommand(env), help)

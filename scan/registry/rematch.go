@@ -34,7 +34,7 @@ type Inventories interface {
 // Matcher makes reports of what is kept. It is called from several goroutines.
 type Matcher interface {
 	Database() string // its digest
-	Match(k *Kept) *scan.Report
+	Match(k *Kept) (*scan.Report, error)
 }
 
 // RematchSummary is what Rematch did.
@@ -104,7 +104,11 @@ func rematchOne(ctx context.Context, inv Inventories, m Matcher, s Stored) (err 
 	if err != nil {
 		return err
 	}
-	if err := inv.Rematched(ctx, s.Digest, m.Match(k)); err != nil {
+	r, err := m.Match(k)
+	if err != nil {
+		return err
+	}
+	if err := inv.Rematched(ctx, s.Digest, r); err != nil {
 		return &resultsError{err}
 	}
 	return nil

@@ -119,10 +119,14 @@ type matcher struct {
 
 func (m matcher) Database() string { return m.database }
 
-func (m matcher) Match(k *Kept) *scan.Report {
+func (m matcher) Match(k *Kept) (*scan.Report, error) {
 	if k.Image.Digest == m.bad {
 		panic("boom")
 	}
+	return m.report(k), nil
+}
+
+func (m matcher) report(k *Kept) *scan.Report {
 	return &scan.Report{Image: k.Image, Database: scan.Database{Digest: m.database}, Packages: k.Inventory.Packages}
 }
 
@@ -135,7 +139,7 @@ func TestRematchFolder(t *testing.T) {
 	}
 	for i := range 20 {
 		k := sample(i, 10)
-		r := matcher{database: "old"}.Match(k)
+		r := matcher{database: "old"}.report(k)
 		if i == 3 {
 			r.Gaps = []scan.Gap{{Where: "layer", What: "lost"}}
 		}
@@ -149,7 +153,7 @@ func TestRematchFolder(t *testing.T) {
 		}
 	}
 	// One was matched already, one is damaged, one breaks the matcher.
-	if err := f.Rematched(ctx, dig(7), matcher{database: "new"}.Match(sample(7, 1))); err != nil {
+	if err := f.Rematched(ctx, dig(7), matcher{database: "new"}.report(sample(7, 1))); err != nil {
 		t.Fatal(err)
 	}
 	p, err := f.path(dig(8), keptFile)
