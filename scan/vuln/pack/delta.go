@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	bitlen "math/bits"
 
 	"github.com/klauspost/compress/zstd"
 )
@@ -27,7 +28,7 @@ import (
 const deltaMagic = "GABDELT1"
 
 const (
-	seedSize = 16 // bytes that must agree for a step to begin
+	seedSize = 6  // bytes that must agree for a step to begin: short, since references into tables lie close together
 	slack    = 96 // mismatches in excess of matches before a step is ended
 )
 
@@ -36,10 +37,7 @@ func makeDelta(old, new []byte) ([]byte, error) {
 	if len(old) > maxDeltaBase || len(new) > maxDeltaBase {
 		return nil, fmt.Errorf("make delta of %d and %d bytes: %w", len(old), len(new), ErrTooBig)
 	}
-	index := make(map[[seedSize]byte]int32, len(old)/seedSize)
-	for i := len(old)/seedSize*seedSize - seedSize; i >= 0; i -= seedSize {
-		index[[seedSize]byte(old[i:])] = int32(i) // the first of equal blocks stays
-	}
+	seeds := newSeeds(old)
 	var control, diff, extra []byte
 	at, done := 0, 0 // in old; in new
 	step := func(literal, from, n int) {
@@ -53,12 +51,11 @@ func makeDelta(old, new []byte) ([]byte, error) {
 		at, done = from+n, done+literal+n
 	}
 	for pos := 0; pos+seedSize <= len(new); {
-		from, ok := index[[seedSize]byte(new[pos:])]
-		if !ok {
+		a, b := seeds.find(new[pos:]), pos
+		if a < 0 {
 			pos++
 			continue
 		}
-		a, b := int(from), pos
 		for a > 0 && b > done && old[a-1] == new[b-1] {
 			a, b = a-1, b-1
 		}
@@ -79,6 +76,38 @@ func makeDelta(old, new []byte) ([]byte, error) {
 		out = append(out, z...)
 	}
 	return out, nil
+}
+
+// seeds finds blocks of a file by their content: a table by hash, without
+// chains, since one place to go on from is enough.
+type seeds struct {
+	file  []byte
+	table []int32 // position + 1
+	shift int
+}
+
+func newSeeds(file []byte) *seeds {
+	bits := max(8, bitlen.Len(uint(len(file)/seedSize)*2))
+	s := &seeds{file: file, table: make([]int32, 1<<bits), shift: 64 - bits}
+	for i := len(file)/seedSize*seedSize - seedSize; i >= 0; i -= seedSize {
+		s.table[s.slot(file[i:])] = int32(i + 1) // the first of equal blocks stays
+	}
+	return s
+}
+
+// slot hashes the first seedSize bytes.
+func (s *seeds) slot(b []byte) uint64 {
+	v := uint64(binary.LittleEndian.Uint32(b)) | uint64(binary.LittleEndian.Uint16(b[4:]))<<32
+	return v * 0x9e3779b97f4a7c15 >> s.shift
+}
+
+// find gives where the first seedSize bytes of b lie in the file, or -1.
+func (s *seeds) find(b []byte) int {
+	at := int(s.table[s.slot(b)]) - 1
+	if at < 0 || !bytes.Equal(s.file[at:at+seedSize], b[:seedSize]) {
+		return -1
+	}
+	return at
 }
 
 // extend tells how far two pieces are worth keeping together: as long as
