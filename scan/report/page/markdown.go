@@ -166,7 +166,7 @@ func (m *markdown) checks(r *scan.Report) {
 	var rows [][]string
 	for i := range r.Checks {
 		c := &r.Checks[i]
-		if (c.Status == "pass" || !view.Counts(c.State)) && !m.all {
+		if (c.Status != "fail" || !view.Counts(c.State)) && !m.all {
 			continue
 		}
 		note := Escape(view.Text(c.Remedy, maxText))
@@ -176,6 +176,11 @@ func (m *markdown) checks(r *scan.Report) {
 		rows = append(rows, []string{Escape(c.Status), c.Severity.String(), code(c.ID), Escape(view.Text(c.Title, maxText)), note})
 	}
 	m.table("Configuration of the image", []string{"result", "severity", "check", "what", "remedy"}, rows)
+	if !m.all {
+		for _, u := range view.Undecided(r) {
+			fmt.Fprintf(m, "%s of the configuration not decided: %s\n\n", view.Plural(u.Checks, "check"), Escape(view.Text(u.Why, maxText)))
+		}
+	}
 }
 
 // code puts text in a code span, in which nothing is markup and nobody is

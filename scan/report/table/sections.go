@@ -131,12 +131,16 @@ func (p *printer) checks() {
 	var rows [][]term.Cell
 	for i := range p.r.Checks {
 		c := &p.r.Checks[i]
-		if (c.Status == "pass" || !view.Counts(c.State)) && !p.o.All {
+		if (c.Status != "fail" || !view.Counts(c.State)) && !p.o.All {
 			continue
 		}
 		status := term.C(styleOf(c.Severity), "%s", text(c.Status))
-		if c.Status == "pass" {
+		switch c.Status {
+		case "pass":
 			status.Style = term.Good
+		case "fail":
+		default:
+			status.Style = term.Plain
 		}
 		about := text(c.Title)
 		if c.Status != "pass" {
@@ -152,9 +156,17 @@ func (p *printer) checks() {
 		}
 		rows = append(rows, []term.Cell{status, term.T(c.Severity.String()), term.T(text(c.ID)), term.T(about)})
 	}
+	if len(rows) == 0 && p.t.Unchecked == 0 {
+		return
+	}
+	p.heading(term.Plain, "Configuration of the image: %s failed, %s undecided", view.Thousands(p.t.Checks), view.Thousands(p.t.Unchecked))
 	if len(rows) > 0 {
-		p.heading(term.Plain, "Configuration of the image: %s failed, %s undecided", view.Thousands(p.t.Checks), view.Thousands(p.t.Unchecked))
 		p.Table([]string{"  RESULT", "SEVERITY", "CHECK", "WHAT"}, indent(rows))
+	}
+	if !p.o.All {
+		for _, u := range view.Undecided(p.r) {
+			p.line(2, term.C(term.Faint, "%s not decided: %s (--all)", view.Plural(u.Checks, "check"), text(u.Why)))
+		}
 	}
 }
 

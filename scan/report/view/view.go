@@ -104,6 +104,34 @@ func Total(r *scan.Report) Totals {
 	return t
 }
 
+// Reason is why some checks could not be decided.
+type Reason struct {
+	Why    string
+	Checks int
+}
+
+// Undecided groups the checks that could not be decided by why, the most
+// common reason first: a directory has no configuration, and twenty lines of
+// that would hide the rest.
+func Undecided(r *scan.Report) []Reason {
+	var out []Reason
+	for i := range r.Checks {
+		c := &r.Checks[i]
+		if c.Status == "pass" || c.Status == "fail" || !Counts(c.State) {
+			continue
+		}
+		why := cmp.Or(strings.Join(c.Evidence, ", "), "no reason given")
+		at := slices.IndexFunc(out, func(u Reason) bool { return u.Why == why })
+		if at < 0 {
+			at = len(out)
+			out = append(out, Reason{Why: why})
+		}
+		out[at].Checks++
+	}
+	slices.SortStableFunc(out, func(a, b Reason) int { return cmp.Compare(b.Checks, a.Checks) })
+	return out
+}
+
 // Severities lists the counts, worst first: "1 critical, 2 high".
 func (t Totals) Severities() string {
 	var out []string

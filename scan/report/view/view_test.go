@@ -128,3 +128,14 @@ func TestWords(t *testing.T) {
 		t.Error("two things share an identity")
 	}
 }
+
+func TestUndecided(t *testing.T) {
+	r := &scan.Report{Checks: []scan.Check{
+		{Status: "unknown", Evidence: []string{"rare"}}, {Status: "unknown", Evidence: []string{"a", "b"}}, {Status: "unknown", Evidence: []string{"a", "b"}},
+		{Status: "fail"}, {Status: "pass"}, {Status: "unknown", State: scan.Ignored}, {Status: "unknown"},
+	}}
+	got := Undecided(r)
+	if len(got) != 3 || got[0] != (Reason{"a, b", 2}) || got[2].Why != "no reason given" {
+		t.Errorf("%+v", got)
+	}
+}
