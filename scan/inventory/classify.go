@@ -40,8 +40,8 @@ type classifierCase struct {
 // pattern is a text with "{version}" in it: what is before and after.
 type pattern struct {
 	before, after []byte
-	forward       *regexp.Regexp // at the place after before
-	backward      *regexp.Regexp // up to the place of after, when before is empty
+	forward       *regexp.Regexp // the version at the place after before
+	backward      *regexp.Regexp // the version up to the place of after; used when before is empty
 }
 
 // maxVersionBytes bounds the text of a version.
@@ -91,6 +91,7 @@ func parseClassifiers(data []byte) ([]*classifier, error) {
 		if version == "" {
 			version = defaultVersion
 		}
+		var forward *regexp.Regexp
 		for _, t := range c.Texts {
 			before, after, ok := strings.Cut(t, "{version}")
 			if !ok || before == "" && after == "" {
@@ -98,10 +99,17 @@ func parseClassifiers(data []byte) ([]*classifier, error) {
 			}
 			p := pattern{before: []byte(before), after: []byte(after)}
 			var err error
-			if p.forward, err = regexp.Compile(`^(?:` + version + `)`); err != nil {
+			if before != "" {
+				if forward == nil {
+					forward, err = regexp.Compile(`^(?:` + version + `)`)
+				}
+				p.forward = forward
+			} else {
+				p.backward, err = regexp.Compile(`(?:` + version + `)$`)
+			}
+			if err != nil {
 				return nil, fmt.Errorf("%s: %w", c.Name, err)
 			}
-			p.backward = regexp.MustCompile(`(?:` + version + `)$`)
 			c.texts = append(c.texts, p)
 		}
 		if c.Name == "" || len(c.texts) == 0 || len(c.Programs)+len(c.Files) == 0 {

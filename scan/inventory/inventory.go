@@ -79,7 +79,7 @@ func New(c Config) *Extractor {
 	x := &Extractor{config: c, byBase: map[string][]*plugin{}, byExt: map[string][]*plugin{}, byDir: map[string][]*plugin{}, classifiers: loadClassifiers()}
 	h := sha256.New()
 	fmt.Fprintln(h, contentsVersion, formatVersion, c.MaxFile, c.MaxNesting, c.MaxBuffer, programVersion)
-	for _, p := range plugins() {
+	for _, p := range plugins(x.classifiers) {
 		fmt.Fprintln(h, p.name, p.version)
 		for _, b := range p.bases {
 			x.byBase[b] = append(x.byBase[b], p)

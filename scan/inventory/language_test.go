@@ -113,7 +113,7 @@ func TestEveryPluginFinds(t *testing.T) {
 			seen[p.name] = true
 		}
 	}
-	for _, p := range plugins() {
+	for _, p := range plugins(x.classifiers) {
 		if !seen[p.name] {
 			t.Errorf("plugin %s has no case", p.name)
 		}

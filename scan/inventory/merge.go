@@ -123,7 +123,7 @@ func (m *merger) secrets() {
 // packages collects the packages of all visible files, and tells those of the
 // operating system what belongs to them.
 func (m *merger) packages() {
-	var system, other []placed
+	system, other := make([]placed, 0, 512), make([]placed, 0, m.count())
 	history := m.history()
 	each(m, func(c *Contents) []unit { return c.units }, func(u *unit) origin { return u.origin }, func(i int, u *unit) {
 		since := m.since(history[unitKey{u.plugin, u.path}], i)
@@ -144,6 +144,7 @@ func (m *merger) packages() {
 	m.licenses(system)
 	owner := m.owners(system, other)
 	installed := installedBeside(other)
+	m.out.Packages = make([]scan.Package, 0, len(system)+len(other))
 	known := m.finishSystem(system)
 	for i := range other {
 		p := &other[i]
@@ -156,6 +157,18 @@ func (m *merger) packages() {
 		m.out.Packages = append(m.out.Packages, p.Package)
 	}
 	m.oneBinary()
+}
+
+// count is how many packages the layers have together, hidden ones too.
+func (m *merger) count() (n int) {
+	for _, l := range m.layers {
+		if l != nil {
+			for i := range l.units {
+				n += len(l.units[i].packages)
+			}
+		}
+	}
+	return n
 }
 
 // placed is a package with its layer, before it is known who owns what.
@@ -232,141 +245,6 @@ func (m *merger) sort() {
 	})
 }
 
-type unitKey struct{ plugin, path string }
-
-// version is one state of a file that lists packages.
-type version struct {
-	layer int
-	unit  *unit
-}
-
-// history gives, for every file that lists packages in more than one layer,
-// its states, lowest first.
-func (m *merger) history() map[unitKey][]version {
-	all := map[unitKey][]version{}
-	for i, l := range m.layers {
-		if l == nil {
-			continue
-		}
-		for k := range l.units {
-			u := &l.units[k]
-			key := unitKey{u.plugin, u.path}
-			all[key] = append(all[key], version{i, u})
-		}
-	}
-	return all
-}
-
-// emptied reports whether a layer was lost, or a package database could not be
-// read: then a Gap says why there are no packages already.
-func (m *merger) emptied() bool {
-	return slices.Contains(m.layers, nil) || slices.ContainsFunc(m.out.Gaps, func(g scan.Gap) bool { return g.Means == loseSystem })
-}
-
-// identity is what makes a package the same in two states of a file.
-func identity(f *found) string {
-	return f.Name + "\x00" + f.Version + "\x00" + f.Arch + "\x00" + f.Path
-}
-
-// since gives, for the packages of the state of layer top, the lowest layer
-// from which on they were there without a break, or nil when there is but one.
-func (m *merger) since(states []version, top int) map[string]int {
-	at := slices.IndexFunc(states, func(v version) bool { return v.layer == top })
-	if at < 1 {
-		return nil
-	}
-	out := map[string]int{}
-	for k := range states[at].unit.packages {
-		out[identity(&states[at].unit.packages[k])] = top
-	}
-	for i := at - 1; i >= 0; i-- {
-		if m.over.broken(states[i].unit.path, states[i].layer, states[i+1].layer) {
-			break
-		}
-		upper := states[i+1].layer
-		for k := range states[i].unit.packages {
-			id := identity(&states[i].unit.packages[k])
-			if l, ok := out[id]; ok && l == upper {
-				out[id] = states[i].layer
-			}
-		}
-	}
-	return out
-}
-
-// licenses gives Debian's packages what their copyright files say.
-func (m *merger) licenses(system []placed) {
-	docs := map[string]*doc{}
-	each(m, func(c *Contents) []doc { return c.docs }, func(d *doc) origin { return d.origin }, func(_ int, d *doc) { docs[d.name] = d })
-	if len(docs) == 0 {
-		return
-	}
-	for i := range system {
-		p := &system[i]
-		if systems[p.Found] != "deb" || len(p.Licenses) > 0 {
-			continue
-		}
-		d := docs[p.Name]
-		if d != nil && d.alias != "" {
-			d = docs[d.alias]
-		}
-		if d != nil {
-			p.Licenses = d.licenses
-		}
-	}
-}
-
-// owners fills Programs of the system's packages and gives, for the path of
-// every other package that is owned, the name of its owner.
-func (m *merger) owners(system, other []placed) map[string]string {
-	lists := map[string]*ownerList{}
-	each(m, func(c *Contents) []ownerList { return c.owners }, func(o *ownerList) origin { return o.origin }, func(_ int, o *ownerList) {
-		lists[o.name+":"+o.arch] = o
-	})
-	// Only paths of which something is known matter; a path below /usr also
-	// answers to its old name, which merged systems still list.
-	wanted := map[uint64]string{}
-	want := func(p string) {
-		wanted[hashPath(p)] = p
-	}
-	for i := range m.out.Files {
-		want(m.out.Files[i].Path[1:])
-	}
-	for i := range other {
-		want(other[i].path)
-	}
-	for _, p := range slices.Collect(maps.Values(wanted)) {
-		if old, ok := strings.CutPrefix(p, "usr/"); ok {
-			if h := hashPath(old); wanted[h] == "" {
-				wanted[h] = p
-			}
-		}
-	}
-	owner := map[string]string{}
-	for i := range system {
-		p := &system[i]
-		owns := p.owns
-		if owns == nil {
-			l := cmp.Or(lists[p.Name+":"+p.Arch], lists[p.Name+":"])
-			if l == nil {
-				continue
-			}
-			owns = l.hashes
-		}
-		for _, h := range owns {
-			if w := wanted[h]; w != "" {
-				owner[w] = p.Name
-				if _, ok := m.byPath["/"+w]; ok {
-					p.Programs = append(p.Programs, "/"+w)
-				}
-			}
-		}
-		slices.Sort(p.Programs)
-		p.Programs = slices.Compact(p.Programs)
-	}
-	return owner
-}
-
 // finishSystem gives the packages of the operating system their ecosystem and
 // reports whether advisories for it exist.
 func (m *merger) finishSystem(system []placed) bool {
@@ -384,4 +262,10 @@ func (m *merger) finishSystem(system []placed) bool {
 		m.out.Packages = append(m.out.Packages, *p)
 	}
 	return r.Ecosystem != "" && !unmatched[r.Ecosystem]
+}
+
+// emptied reports whether a layer was lost, or a package database could not be
+// read: then a Gap says why there are no packages already.
+func (m *merger) emptied() bool {
+	return slices.Contains(m.layers, nil) || slices.ContainsFunc(m.out.Gaps, func(g scan.Gap) bool { return g.Means == loseSystem })
 }

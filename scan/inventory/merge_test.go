@@ -50,7 +50,7 @@ func TestLostLayerHidesNothing(t *testing.T) {
 	a := visit(t, x, reg(pkgA, lodash))
 	inv := Merge([]*Contents{nil, a, nil})
 	wantNames(t, inv, "npm lodash 4.17.20 @1")
-	if got := Merge(nil); got.Packages != nil || len(got.Gaps) != 0 {
+	if got := Merge(nil); len(got.Packages) != 0 || len(got.Gaps) != 0 {
 		t.Errorf("no layers: %+v", got)
 	}
 }

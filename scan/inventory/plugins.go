@@ -40,7 +40,7 @@ const loseSystem = "the packages of the operating system are missing from the re
 
 // plugins is the one list of all that is read. Programs are not in it: they
 // are looked at while they are hashed, see programScan.
-func plugins() []*plugin {
+func plugins(c *classifiers) []*plugin {
 	under := func(dir string) func(string) bool {
 		return func(p string) bool { return strings.HasPrefix(p, dir) }
 	}
@@ -109,7 +109,7 @@ func plugins() []*plugin {
 		scalibr(luarocks.New, nil, []string{".rockspec"}),
 		scalibr(manifesttoml.New, []string{"Manifest.toml"}, nil),
 	}
-	return append(list, loadClassifiers().plugins()...)
+	return append(list, c.plugins()...)
 }
 
 // installedGems reads the specifications of installed gems, which RubyGems
