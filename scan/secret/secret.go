@@ -110,8 +110,8 @@ func (s *Scanner) Wants(path string, _ uint32, size int64) bool {
 	return s.places.wants(strings.TrimPrefix(path, "/"), size)
 }
 
-// Scan finds the secrets of one file's content, in order of lines. Layer and
-// Deleted are the caller's to fill.
+// Scan finds the secrets of one file's content, in order of lines; Where is the
+// absolute path. Layer and Deleted are the caller's to fill.
 func (s *Scanner) Scan(path string, data []byte) []scan.Secret {
 	name := strings.TrimPrefix(path, "/")
 	base, ext := split(name)
@@ -125,7 +125,7 @@ func (s *Scanner) Scan(path string, data []byte) []scan.Secret {
 	if len(f.hits) == 0 && len(f.more) == 0 {
 		return nil
 	}
-	found := f.secrets(s, t, path)
+	found := f.secrets(s, t, "/"+name)
 	if s.places.lower.match(name, base, ext) {
 		for i := range found {
 			found[i].Severity = min(found[i].Severity, scan.Low)

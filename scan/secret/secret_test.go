@@ -185,7 +185,7 @@ func TestPlaces(t *testing.T) {
 			t.Errorf("%s: %s", c.path, d)
 		}
 		for _, x := range found {
-			if x.Severity != c.severity || x.Where != c.path {
+			if x.Severity != c.severity || x.Where != "/"+c.path {
 				t.Errorf("%s: %+v", c.path, x)
 			}
 		}
@@ -361,7 +361,7 @@ func FuzzScan(f *testing.F) {
 	f.Fuzz(func(t *testing.T, path string, data []byte) {
 		s.Wants(path, 0, int64(len(data)))
 		for _, x := range s.Scan(path, data) {
-			if x.Where != path || x.Detector == "" || len(x.Fingerprint) != 16 {
+			if x.Where != "/"+strings.TrimPrefix(path, "/") || x.Detector == "" || len(x.Fingerprint) != 16 {
 				t.Fatalf("%+v", x)
 			}
 			if shown := strings.TrimRight(x.Masked, "*."); len(shown) > 4 {
@@ -430,5 +430,5 @@ func ExampleScanner_Scan() {
 		fmt.Println(x.Detector, x.Severity, x.Where, x.Line, x.Masked)
 	}
 	// Output:
-	// netrc high root/.netrc 1 a1B-********
+	// netrc high /root/.netrc 1 a1B-********
 }
