@@ -79,3 +79,29 @@ func TestTechniques(t *testing.T) {
 		t.Errorf("got %v, want %v", got, want)
 	}
 }
+
+// TestSupply reads every file of the supply chain; what is in them is tested
+// by the rooms that use it (scan/secret, scan/check, scan/licence).
+func TestSupply(t *testing.T) {
+	s, err := LoadSecrets()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(s.Detectors) < 60 || !slices.IsSortedFunc(s.Detectors, func(a, b Detector) int { return strings.Compare(a.ID, b.ID) }) {
+		t.Errorf("%d detectors, or not sorted", len(s.Detectors))
+	}
+	checks, err := LoadImageChecks()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(checks) < 20 || !slices.IsSortedFunc(checks, func(a, b ImageCheck) int { return strings.Compare(a.ID, b.ID) }) {
+		t.Errorf("%d checks, or not sorted", len(checks))
+	}
+	l, err := LoadLicences()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Contains(l.IDs, "MIT") || !slices.Contains(l.Exceptions, "Classpath-exception-2.0") || l.Aliases["expat"] != "MIT" || len(l.Categories) < 5 {
+		t.Error("licences are missing")
+	}
+}

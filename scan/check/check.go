@@ -32,8 +32,10 @@ const (
 // Judge applies every check, in the order of their ids. It repeats parts of
 // the configuration as evidence: hand it an image that secret.Redact has been
 // over. Secrets are those of inv, so those of the configuration belong there
-// first. An error means that the binary was built from a broken tree.
-func Judge(img scan.Image, inv scan.Inventory) ([]scan.Check, error) {
+// first. unseen names what nobody looked for although the source has it:
+// "secrets", "files"; checks that need it do not pass. An error means that the
+// binary was built from a broken tree.
+func Judge(img scan.Image, inv scan.Inventory, unseen ...string) ([]scan.Check, error) {
 	list, err := content.LoadImageChecks()
 	if err != nil {
 		return nil, err
@@ -42,7 +44,7 @@ func Judge(img scan.Image, inv scan.Inventory) ([]scan.Check, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &subject{img: &img, inv: &inv, lib: lib, steps: steps(img.Config.History)}
+	s := &subject{img: &img, inv: &inv, lib: lib, unseen: unseen, steps: steps(img.Config.History)}
 	out := make([]scan.Check, 0, len(list))
 	for _, c := range list {
 		judge := judges[c.ID]
@@ -59,10 +61,11 @@ func Judge(img scan.Image, inv scan.Inventory) ([]scan.Check, error) {
 
 // subject is what is judged.
 type subject struct {
-	img   *scan.Image
-	inv   *scan.Inventory
-	lib   *content.Library
-	steps []step
+	img    *scan.Image
+	inv    *scan.Inventory
+	lib    *content.Library
+	unseen []string
+	steps  []step
 }
 
 // answer is what a judge says: evidence of a failure, or why it cannot tell.
@@ -91,6 +94,9 @@ func (s *subject) status(judge func(*subject) answer, needs []string) (string, [
 
 // lacks says why something is not known, or nothing.
 func (s *subject) lacks(what string) string {
+	if slices.Contains(s.unseen, what) {
+		return "the scan did not look for " + what
+	}
 	switch what {
 	case "config":
 		if s.img.Kind == scan.Directory || s.img.Kind == scan.SBOM {

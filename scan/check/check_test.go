@@ -281,6 +281,24 @@ func TestNothingPassesUnseen(t *testing.T) {
 	}
 }
 
+// TestUnseen: what nobody looked for is not passed, in any of the ways.
+func TestUnseen(t *testing.T) {
+	img, inv := image()
+	list, err := Judge(img, inv, "secrets")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range list {
+		want := Pass
+		if strings.HasPrefix(c.ID, "IMG-SECRET") {
+			want = Unknown
+		}
+		if c.Status != want {
+			t.Errorf("%s is %s, want %s: %v", c.ID, c.Status, want, c.Evidence)
+		}
+	}
+}
+
 func TestEvidenceIsBounded(t *testing.T) {
 	img, inv := image()
 	for i := range 5000 {
