@@ -158,6 +158,9 @@ type Gap struct {
 	Do string `json:"do,omitempty"`
 	// Minor gaps are told but leave the report complete.
 	Minor bool `json:"minor,omitempty"`
+	// Judging gaps come of the database or of decisions, not of the content:
+	// another database may close them, so they do not go into bills of materials.
+	Judging bool `json:"judging,omitempty"`
 }
 
 // Severity is how bad a finding is by itself.

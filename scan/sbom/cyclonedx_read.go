@@ -42,7 +42,7 @@ func readCycloneDX(data []byte, format cdx.BOMFileFormat) (*document, error) {
 		d.addComponents(c.Components, 1)
 	}
 	d.addComponents(bom.Components, 0)
-	if bom.Compositions != nil && len(d.gaps) == 0 {
+	if bom.Compositions != nil && !d.own {
 		for _, c := range *bom.Compositions {
 			if c.Aggregate == cdx.CompositionAggregateIncomplete {
 				d.gaps = append(d.gaps, scan.Gap{Where: "bill of materials", What: "it says of itself that it is incomplete",

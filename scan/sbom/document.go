@@ -17,6 +17,7 @@ type document struct {
 	gaps    []scan.Gap
 	pkgs    []part
 	layers  map[string]int // diff id or digest -> index, of foreign documents
+	own     bool           // written here: it tells its gaps one by one
 }
 
 // part is one package of a document.

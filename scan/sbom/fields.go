@@ -109,7 +109,9 @@ func imageFields(r *scan.Report) []field {
 		out = append(out, field{"incomplete", "true"})
 	}
 	for i := range r.Gaps {
-		out = append(out, field{"gap", encode(r.Gaps[i])})
+		if !r.Gaps[i].Judging {
+			out = append(out, field{"gap", encode(r.Gaps[i])})
+		}
 	}
 	return out
 }
@@ -120,6 +122,8 @@ func (d *document) setImageFields(in []field) {
 	for _, f := range in {
 		var err error
 		switch f.name {
+		case "image:kind":
+			d.own = true
 		case "image:digest":
 			d.image.Digest = f.value
 		case "image:configID":

@@ -242,6 +242,36 @@ func TestIncomplete(t *testing.T) {
 	}
 }
 
+// TestJudgingGapsStay: what a database did not know is no gap of the content;
+// the document still says that the scan it comes from was incomplete.
+func TestJudgingGapsStay(t *testing.T) {
+	r := sample.Clean()
+	r.Gaps = []scan.Gap{{Where: "Debian:12", What: "the database has nothing", Judging: true}, {Where: "/x", What: "unreadable"}}
+	for _, f := range formats {
+		doc := write(t, f, r)
+		inv, _, err := Read(bytes.NewReader(doc))
+		if err != nil || len(inv.Gaps) != 1 || inv.Gaps[0].Where != "/x" {
+			t.Errorf("%s: %v, gaps %+v", f, err, inv.Gaps)
+		}
+		r := sample.Clean()
+		r.Gaps = []scan.Gap{{Where: "Debian:12", Judging: true}}
+		doc = write(t, f, r)
+		if inv, _, err := Read(bytes.NewReader(doc)); err != nil || len(inv.Gaps) != 0 || !bytes.Contains(bytes.ToLower(doc), []byte("incomplete")) {
+			t.Errorf("%s: %v, gaps %+v", f, err, inv.Gaps)
+		}
+	}
+}
+
+// TestForeignIncomplete: another tool's word that its document is incomplete
+// is taken.
+func TestForeignIncomplete(t *testing.T) {
+	doc := `{"bomFormat":"CycloneDX","specVersion":"1.6","compositions":[{"aggregate":"complete"},{"aggregate":"incomplete"}]}`
+	inv, _, err := Read(strings.NewReader(doc))
+	if err != nil || len(inv.Gaps) != 1 || inv.Gaps[0].Minor {
+		t.Errorf("%v, gaps %+v", err, inv.Gaps)
+	}
+}
+
 func TestVulnerabilities(t *testing.T) {
 	var doc struct {
 		Components []struct {

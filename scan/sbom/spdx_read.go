@@ -59,10 +59,6 @@ func fromSPDX(s *spdxDocument) *document {
 			d.pkgs = append(d.pkgs, spdxPart(p, texts))
 		}
 	}
-	if strings.HasPrefix(s.Comment, "INCOMPLETE") && len(d.gaps) == 0 {
-		d.gaps = append(d.gaps, scan.Gap{Where: "bill of materials", What: "it says of itself that it is incomplete",
-			Means: "what it leaves out is not examined", Do: "scan the image itself"})
-	}
 	return d
 }
 
