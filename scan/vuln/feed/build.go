@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/url"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -20,10 +22,13 @@ import (
 type Input struct {
 	// Name is that of the data set, and of scan.Source: "osv:npm". Several
 	// inputs may share one. Empty: made of the path.
-	Name    string `json:"name"`
-	Path    string `json:"path,omitempty"` // file, archive or directory
-	URL     string `json:"url,omitempty"`  // fetched when Path is empty
-	Format  string `json:"format"`         // of All; empty: found out
+	Name string `json:"name"`
+	Path string `json:"path,omitempty"` // file, archive or directory
+	URL  string `json:"url,omitempty"`  // fetched when Path is empty
+	// Pointer says that URL is of a short text which holds the name of the file,
+	// relative to URL: how publishers with dated archives name the latest.
+	Pointer bool   `json:"pointer,omitempty"`
+	Format  string `json:"format"` // of All; empty: found out
 	Licence string `json:"licence,omitempty"`
 	// Data is the date of the data set, where its records do not tell.
 	Data time.Time `json:"data,omitzero"`
@@ -126,7 +131,11 @@ func (b *build) prepare(ctx context.Context, i int, in Input) (Input, error) {
 		o.Progress = func(done, total int64) {
 			b.progress(Progress{Input: in.Name, Stage: "fetch", Done: done, Total: total})
 		}
-		f, err := fetch.Get(ctx, in.URL, o)
+		address, err := in.address(ctx, o)
+		if err != nil {
+			return in, err
+		}
+		f, err := fetch.Get(ctx, address, o)
 		if err != nil {
 			return in, err
 		}
@@ -143,6 +152,32 @@ func (b *build) prepare(ctx context.Context, i int, in Input) (Input, error) {
 		in.Format = f.Name
 	}
 	return in, nil
+}
+
+// address is where the file itself is. What points to it must lead to the same
+// server.
+func (in *Input) address(ctx context.Context, o fetch.Options) (string, error) {
+	if !in.Pointer {
+		return in.URL, nil
+	}
+	o.MaxBytes = 4096
+	f, err := fetch.Get(ctx, in.URL, o)
+	if err != nil {
+		return "", err
+	}
+	text, err := os.ReadFile(f.Path)
+	if err != nil {
+		return "", fmt.Errorf("read what %s points to: %w", in.URL, err)
+	}
+	base, err := url.Parse(in.URL)
+	if err != nil {
+		return "", fmt.Errorf("read address: %w", err)
+	}
+	to, err := base.Parse(strings.TrimSpace(string(text)))
+	if err != nil || strings.TrimSpace(string(text)) == "" || to.Host != base.Host || to.Scheme != base.Scheme {
+		return "", fmt.Errorf("read what %s points to: %.80q names no file beside it", in.URL, text)
+	}
+	return to.String(), nil
 }
 
 // nameOf makes a name of a path: "/data/npm.ndjson.zst" is "npm".

@@ -151,7 +151,7 @@ func TestPublic(t *testing.T) {
 		seen[in.URL], formats[in.Format] = true, true
 	}
 	for _, f := range feed.All() {
-		if !formats[f.Name] && f.Name != "csaf" {
+		if !formats[f.Name] {
 			t.Errorf("no public source of format %s", f.Name)
 		}
 	}
@@ -361,6 +361,38 @@ func TestBuildFromAddress(t *testing.T) {
 	}
 	if hits != 2 {
 		t.Errorf("%d requests", hits)
+	}
+}
+
+// TestPointer: the latest of dated archives is found, and only beside what
+// points to it.
+func TestPointer(t *testing.T) {
+	text := "data_2026-01-02.zip\n"
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/x/latest.txt":
+			_, _ = io.WriteString(w, text)
+		case "/x/data_2026-01-02.zip":
+			_, _ = w.Write(zipOf(t, map[string]string{"a.json": osvRecord("GO-1", "Go", "example.org/x", "1.2.0")}))
+		default:
+			http.NotFound(w, r)
+		}
+	}))
+	defer s.Close()
+	tr := &http.Transport{}
+	defer tr.CloseIdleConnections()
+	build := func() error {
+		_, err := feed.Build(context.Background(), []feed.Input{{URL: s.URL + "/x/latest.txt", Pointer: true}}, filepath.Join(t.TempDir(), "x.db"),
+			feed.Options{Fetch: fetch.Options{Dir: t.TempDir(), Transport: tr}})
+		return err
+	}
+	if err := build(); err != nil {
+		t.Error(err)
+	}
+	for _, text = range []string{"", "https://example.org/elsewhere.zip", "%zz", "missing.zip"} {
+		if err := build(); err == nil {
+			t.Errorf("%q was followed", text)
+		}
 	}
 }
 
