@@ -226,7 +226,10 @@ func (b *rulebook) gaps(r *scan.Report) []scan.Gap {
 		switch {
 		case u.expired && (u.late || u.local):
 			g.What = u.what() + ": expired on " + u.expires.UTC().Format(time.RFC3339)
-			g.Means, g.Do = "what it settled counts again", "remove it, or have it renewed by "+u.owner
+			g.Do = "remove it, or have it renewed by " + u.owner
+			if u.late {
+				g.Means = "what it settled counts again"
+			}
 		case u.expired, u.used:
 			continue
 		case u.fixed != "":
