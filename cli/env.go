@@ -115,6 +115,9 @@ func Main(args []string, in io.Reader, out, errw io.Writer) int {
 	}
 	say(err)
 	env.Err.Printf("see: %s --help\n", cmd.CommandPath())
+	if scans(cmd) {
+		return ScanFailed
+	}
 	return ExitUsage
 }
 
@@ -129,7 +132,8 @@ in the kernel what policy says of them. One process, no cluster needed.
 Data goes to standard output, everything else to standard error. Exit codes:
 0 done; 1 the answer is no (findings, a refused document, a missed pass mark, a
 failed request); 2 the command line makes no sense; 3 no running gabion answers;
-4 this machine lacks something the command needs.
+4 this machine lacks something the command needs. Those of gabion scan are what
+build systems expect of a scanner, see there.
 
 Environment: GABION_SOCKET is the default of --socket. NO_COLOR, when it is set,
 turns colour off; there is none outside of a terminal anyway.`,

@@ -104,6 +104,16 @@ With both, 2.`,
 	return cmd
 }
 
+// scans tells the commands that have the exit codes of a scanner.
+func scans(c *cobra.Command) bool {
+	for ; c != nil; c = c.Parent() {
+		if c.Name() == "scan" {
+			return true
+		}
+	}
+	return false
+}
+
 // scanTarget is one form in which a report goes somewhere.
 type scanTarget struct{ format, file string }
 
