@@ -51,7 +51,7 @@ func fromSPDX(s *spdxDocument) *document {
 					d.image.Name = f.value
 				}
 			}
-		case strings.EqualFold(strings.ReplaceAll(p.Purpose, "_", "-"), "OPERATING-SYSTEM"):
+		case isSystem(p):
 			if d.release.ID == "" {
 				d.release = scan.Release{ID: canonicalID(strings.ToLower(p.Name)), Version: p.Version}
 			}
@@ -68,6 +68,12 @@ func isSubject(p *spdxPackage) bool {
 	u := p.purl()
 	return u == "" || p.Purpose == "CONTAINER" || strings.HasPrefix(u, "pkg:oci/") ||
 		strings.HasPrefix(u, "pkg:docker/") || strings.HasPrefix(u, "pkg:github/")
+}
+
+// isSystem tells the operating system; Trivy marked it by its id alone before
+// the standard had purposes.
+func isSystem(p *spdxPackage) bool {
+	return strings.ReplaceAll(p.Purpose, "_", "-") == "OPERATING-SYSTEM" || strings.HasPrefix(p.ID, "SPDXRef-OperatingSystem")
 }
 
 func (p *spdxPackage) purl() string {

@@ -273,7 +273,7 @@ func TestSyntax(t *testing.T) {
 // TestFlagsExist: what the files say to gabion is what its command line knows.
 func TestFlagsExist(t *testing.T) {
 	var help bytes.Buffer
-	if code := cli.Main([]string{"scan", "--help"}, strings.NewReader(""), &help, &help); code != 0 {
+	if code := cli.Main([]string{"gabion", "scan", "--help"}, strings.NewReader(""), &help, &help); code != 0 {
 		t.Fatalf("gabion scan --help ended with %d:\n%s", code, help.String())
 	}
 	var formats []string
