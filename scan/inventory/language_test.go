@@ -60,7 +60,7 @@ var lockFiles = []struct{ path, text, want string }{
 	{"app/gradle.lockfile", "org.yaml:snakeyaml:1.33=runtimeClasspath\nempty=\n", "pkg:maven/org.yaml/snakeyaml@1.33"},
 	{"app/gradle/verification-metadata.xml", `<verification-metadata><components><component group="org.yaml" name="snakeyaml" version="1.33"/></components></verification-metadata>`, "pkg:maven/org.yaml/snakeyaml@1.33"},
 	{"app/go.mod", "module example.com/app\n\ngo 1.21\n\nrequire github.com/pkg/errors v0.9.1\n", "pkg:golang/github.com/pkg/errors@v0.9.1"},
-	{"app/Gemfile.lock", "GEM\n  remote: https://rubygems.org/\n  specs:\n    rake (13.0.6)\n\nPLATFORMS\n  ruby\n\nDEPENDENCIES\n  rake\n", "pkg:gem/rake@13.0.6"},
+	{"app/Gemfile.lock", "GEM\n  remote: https://gems.example/\n  specs:\n    rake (13.0.6)\n\nPLATFORMS\n  ruby\n\nDEPENDENCIES\n  rake\n", "pkg:gem/rake@13.0.6"},
 	{"usr/lib/ruby/gems/3.2.0/specifications/rake-13.0.6.gemspec", "Gem::Specification.new do |s|\n  s.name = \"rake\".freeze\n  s.version = \"13.0.6\"\nend\n", "pkg:gem/rake@13.0.6"},
 	{"app/composer.lock", `{"packages":[{"name":"monolog/monolog","version":"2.9.1"}],"packages-dev":[{"name":"phpunit/phpunit","version":"9.0.0"}]}`, "pkg:composer/monolog/monolog@2.9.1 pkg:composer/phpunit/phpunit@9.0.0 dev"},
 	{"app/vendor/composer/installed.json", `{"packages":[{"name":"monolog/monolog","version":"2.9.1","license":["MIT"]},{"name":"a/b","version":"1"}],"dev-package-names":["a/b"]}`, "pkg:composer/a/b@1 dev pkg:composer/monolog/monolog@2.9.1"},
