@@ -229,6 +229,31 @@ func TestBuild(t *testing.T) {
 	}
 }
 
+// TestExploited: the catalogue's date to act by survives others who repeat it
+// without one, and what they alone know is kept.
+func TestExploited(t *testing.T) {
+	kev := feed.Input{Path: put(t, "kev.json", []byte(`{"dateReleased":"2026-01-01","vulnerabilities":[{"cveID":"CVE-2026-1001","dateAdded":"2026-01-01","dueDate":"2026-01-22","knownRansomwareCampaignUse":"Known"}]}`))}
+	ssvc := feed.Input{Path: put(t, "ssvc.tsv", []byte("#cve\texploitation\tautomatable\ttechnical_impact\tkev\tcvss\nCVE-2026-1001\tactive\tno\ttotal\t2026-01-01\t\nCVE-2026-1002\tactive\tno\ttotal\t2026-01-02\t\n"))}
+	osv := feed.Input{Path: put(t, "osv.ndjson", []byte(osvRecord("CVE-2026-1001", "npm", "a", "1.0.0")+"\n"+osvRecord("CVE-2026-1002", "npm", "a", "1.0.0")+"\n"))}
+	for _, in := range [][]feed.Input{{kev, ssvc, osv}, {osv, ssvc, kev}} {
+		out := filepath.Join(t.TempDir(), "x.db")
+		if _, err := feed.Build(context.Background(), in, out, feed.Options{}); err != nil {
+			t.Fatal(err)
+		}
+		db, err := vuln.Open(out)
+		if err != nil {
+			t.Fatal(err)
+		}
+		found, _ := db.Match(scan.Release{}, []scan.Package{{Ecosystem: "npm", Name: "a", Version: "0.9.0"}})
+		if len(found) != 2 || found[0].KEV == nil || found[0].KEV.Due.Day() != 22 || !found[0].KEV.Ransomware || found[1].KEV == nil || found[1].KEV.Added.Day() != 2 {
+			t.Errorf("%+v", found)
+		}
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // TestSameBytes: neither the number of workers nor the order of inputs changes
 // a byte.
 func TestSameBytes(t *testing.T) {
