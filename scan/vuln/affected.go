@@ -155,28 +155,12 @@ func within(key, low, up []byte, kind bound) bool {
 	return bytes.Compare(key, up) < 0
 }
 
-func (b *Builder) keyOf(n uint32) []byte {
-	if n == 0 {
-		return nil
-	}
-	key, err := b.texts[n].scheme.Append(nil, b.texts[n].text)
-	if err != nil {
-		return nil
-	}
-	return key
-}
+func (b *Builder) keyOf(n uint32) []byte { return b.texts[n].key }
 
-// ordered interns a version that its scheme can read.
+// ordered interns a version and tells whether its scheme can read it.
 func (b *Builder) ordered(scheme version.Scheme, text string) (uint32, bool) {
-	k := versionKey{scheme, text}
-	if n, ok := b.versions[k]; ok {
-		_, err := scheme.Append(b.key[:0], text)
-		return n, err == nil
-	}
-	if _, err := scheme.Append(nil, text); err != nil {
-		return 0, false
-	}
-	return b.version(scheme, text), true
+	n := b.version(scheme, text)
+	return n, b.texts[n].key != nil
 }
 
 func (b *Builder) version(scheme version.Scheme, text string) uint32 {
@@ -185,8 +169,12 @@ func (b *Builder) version(scheme version.Scheme, text string) uint32 {
 		return n
 	}
 	k.text = b.intern(text)
+	v := versionLayout{versionKey: k}
+	if key, err := scheme.Append(b.key[:0], text); err == nil {
+		v.key, b.key = bytes.Clone(key), key
+	}
 	n := uint32(len(b.texts))
-	b.texts = append(b.texts, k)
+	b.texts = append(b.texts, v)
 	b.versions[k] = n
 	return n
 }

@@ -40,7 +40,7 @@ type Builder struct {
 	names      []string // of ecosystems, by number
 	packages   map[packageKey][]entry
 	versions   map[versionKey]uint32
-	texts      []versionKey // by number
+	texts      []versionLayout // by number
 	strings    map[string]string
 	cvss       map[uint32]string
 	kev        map[uint32]scan.KEV
@@ -130,7 +130,7 @@ func NewBuilder(o Options) *Builder {
 	return &Builder{
 		o: o, sources: map[string]scan.Source{}, byID: map[advisoryKey]uint32{}, withdrawn: map[advisoryKey]int64{},
 		ecosystems: map[string]uint32{}, packages: map[packageKey][]entry{}, versions: map[versionKey]uint32{},
-		texts: make([]versionKey, 1), strings: map[string]string{},
+		texts: make([]versionLayout, 1), strings: map[string]string{},
 		cvss: map[uint32]string{}, kev: map[uint32]scan.KEV{}, epss: map[uint32]scan.EPSS{}, ssvc: map[uint32]scan.SSVC{},
 		stats: BuildStats{Unknown: map[string]int{}},
 	}

@@ -37,7 +37,7 @@ type packageLayout struct {
 
 type versionLayout struct {
 	versionKey
-	key []byte
+	key []byte // nil when the scheme cannot read the text
 }
 
 func (b *Builder) layout() (*layout, error) {
@@ -290,7 +290,7 @@ func (l *layout) numberVersions() {
 	}
 	sorted := make([]numbered, len(used))
 	for i, n := range used {
-		sorted[i] = numbered{versionLayout{l.b.texts[n], l.b.keyOf(n)}, n}
+		sorted[i] = numbered{l.b.texts[n], n}
 	}
 	slices.SortFunc(sorted, func(a, b numbered) int {
 		return cmp.Or(cmp.Compare(a.scheme, b.scheme), bytes.Compare(a.key, b.key), cmp.Compare(a.text, b.text))
