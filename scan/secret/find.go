@@ -74,8 +74,8 @@ func (s *Scanner) find(t *text) findings {
 		if err != nil {
 			continue // a test compiles them all
 		}
-		for _, m := range expr.FindAllSubmatchIndex(t.data, maxHits+1) {
-			if h := span(m, 0); s.rules[n].accept(t, h, m[0]) {
+		for _, m := range expr.FindAllSubmatchIndex(t.data, -1) {
+			if h := span(m, 0); on(n) && s.rules[n].accept(t, h, m[0]) {
 				add(n, h)
 			}
 		}

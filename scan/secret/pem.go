@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/pem"
+	"slices"
 	"strings"
 )
 
@@ -44,6 +45,7 @@ func pemAt(text []byte, at int) (key, bool) {
 		}
 		lines[i] = strings.TrimRight(line, " \t\r,")
 	}
+	lines = slices.DeleteFunc(lines, func(line string) bool { return line == "+" }) // between joined strings
 	b, _ := pem.Decode([]byte(strings.Join(lines, "\n") + "\n"))
 	if b == nil || !strings.HasSuffix(b.Type, "PRIVATE KEY") || len(b.Bytes) < 32 {
 		return key{}, false

@@ -52,7 +52,7 @@ func (g *globs) match(p, base, ext string) bool {
 			return true
 		}
 		if strings.Contains(want, "*") {
-			if ok, _ := path.Match(want, p); ok {
+			if ok, _ := path.Match(want, tail(p, strings.Count(want, "/")+1)); ok {
 				return true
 			}
 		}
@@ -63,6 +63,19 @@ func (g *globs) match(p, base, ext string) bool {
 		}
 	}
 	return false
+}
+
+// tail gives the last n elements of a path.
+func tail(p string, n int) string {
+	i := len(p)
+	for range n {
+		j := strings.LastIndexByte(p[:i], '/')
+		if j < 0 {
+			return p
+		}
+		i = j
+	}
+	return p[i+1:]
 }
 
 // dirs matches paths by the directories they are in.
