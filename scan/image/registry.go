@@ -148,27 +148,39 @@ func places(repo name.Repository, base http.RoundTripper, o *Options) ([]*place,
 		if err != nil {
 			return nil, failedBy(err, ErrUnsupported, "write a mirror as \"host\" or \"host/prefix\"", "read mirror %q of %s", m, host)
 		}
-		auth, err := authn.DefaultKeychain.Resolve(r)
+		auth, err := o.configured(r)
 		if err != nil {
-			return nil, failedBy(err, ErrUnauthorized, "check the Docker configuration and its credential helper", "find credentials for %s", r.RegistryStr())
+			return nil, err
 		}
 		out = append(out, &place{name: r, auth: auth, base: base})
 	}
 	var auth authn.Authenticator
 	switch {
-	case o.Token != "":
-		auth = &authn.Bearer{Token: o.Token}
 	case o.Anonymous:
 		auth = authn.Anonymous
+	case o.Token != "":
+		auth = &authn.Bearer{Token: o.Token}
 	case o.Username != "" || o.Password != "":
 		auth = &authn.Basic{Username: o.Username, Password: o.Password}
 	default:
 		var err error
-		if auth, err = authn.DefaultKeychain.Resolve(repo); err != nil {
-			return nil, failedBy(err, ErrUnauthorized, "check the Docker configuration and its credential helper", "find credentials for %s", host)
+		if auth, err = o.configured(repo); err != nil {
+			return nil, err
 		}
 	}
 	return append(out, &place{name: repo, auth: auth, base: base}), nil
+}
+
+// configured finds the credentials of the user's configuration.
+func (o *Options) configured(r name.Repository) (authn.Authenticator, error) {
+	if o.Anonymous {
+		return authn.Anonymous, nil
+	}
+	auth, err := authn.DefaultKeychain.Resolve(r)
+	if err != nil {
+		return nil, failedBy(err, ErrUnauthorized, "check the Docker configuration and its credential helper", "find credentials for %s", r.RegistryStr())
+	}
+	return auth, nil
 }
 
 // options are for those who go on with the same repository.

@@ -75,6 +75,11 @@ func TestDockerConfig(t *testing.T) {
 	file := writeFile(t, "config.json", fmt.Appendf(nil, `{"auths":{%q:{"username":"me","password":%q}}}`, host(s), word))
 	t.Setenv("DOCKER_CONFIG", strings.TrimSuffix(file, "/config.json"))
 	entries(t, open(t, host(s)+"/app:1", Options{}))
+	for _, o := range []Options{{Anonymous: true}, {Anonymous: true, Username: "me", Password: word}} {
+		if _, err := Open(context.Background(), host(s)+"/app:1", o); !errors.Is(err, ErrUnauthorized) {
+			t.Errorf("anonymous, with credentials at hand: %v", err)
+		}
+	}
 }
 
 // TestTokenAuth: a registry that wants a token from its own token service.
