@@ -79,7 +79,6 @@ var thirdParty = map[string]struct {
 	"github.com/google/osv-scalibr":             {"extractors of packages", []string{"scan/inventory"}},
 	"github.com/google/go-containerregistry":    {"registries, image archives and layouts", []string{"scan/image", "scan/sign", "scan/registry", "scan/server", "scan/vuln/pack", "scan/secret", "test"}},
 	"oras.land/oras-go":                         {"referrers of an image", []string{"scan/sign"}},
-	"github.com/knqyf263/go-rpmdb":              {"rpm's package databases, with module labels", []string{"scan/inventory"}},
 	"github.com/klauspost/compress":             {"gzip and zstd, faster than the standard library", []string{"scan"}},
 	"github.com/CycloneDX/cyclonedx-go":         {"CycloneDX documents", []string{"scan/sbom", "scan/decide/vex"}},
 	"github.com/spdx/tools-golang":              {"SPDX documents", []string{"scan/sbom"}},

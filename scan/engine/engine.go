@@ -124,6 +124,7 @@ func Read(ctx context.Context, ref string, o Options) (*Content, error) {
 	c.Inventory.Gaps = append(c.Inventory.Gaps, img.Gaps...)
 	if o.Secrets != nil {
 		c.Inventory.Secrets = append(c.Inventory.Secrets, o.Secrets.Config(img.Config)...)
+		c.Image = o.Secrets.Redact(c.Image)
 	}
 	if o.Sign != nil {
 		sigs, gaps := sign.Verify(ctx, img, *o.Sign)
@@ -375,12 +376,16 @@ func Assemble(c *Content, o Options) (*scan.Report, error) {
 		r.Database = o.DB.Info()
 		findings, gaps := o.DB.Match(inv.Release, r.Packages)
 		r.Findings = append(r.Findings, findings...)
-		r.Gaps = append(r.Gaps, gaps...)
+		r.Gaps = append(r.Gaps, judging(gaps)...)
 	} else {
-		r.Gaps = append(r.Gaps, scan.Gap{Where: "advisories", What: "no database was used", Means: "packages are listed, vulnerabilities are not looked for", Minor: true})
+		r.Gaps = append(r.Gaps, scan.Gap{Where: "advisories", What: "no database was used", Means: "packages are listed, vulnerabilities are not looked for", Minor: true, Judging: true})
 	}
 	if o.Checks {
-		checks, err := check.Judge(c.Image, inv)
+		unseen := []string{}
+		if o.Secrets == nil {
+			unseen = append(unseen, "secrets")
+		}
+		checks, err := check.Judge(c.Image, inv, unseen...)
 		if err != nil {
 			return nil, err
 		}
@@ -396,7 +401,9 @@ func Assemble(c *Content, o Options) (*scan.Report, error) {
 	if o.Files {
 		r.Files = append([]scan.File{}, inv.Files...)
 	}
+	read := len(r.Gaps)
 	decide.Apply(r, o.Decisions, o.Now)
+	judging(r.Gaps[min(read, len(r.Gaps)):])
 	r.Plan = decide.Plan(r)
 	r.Violations = append(r.Violations, decide.Judge(r, o.Thresholds)...)
 	if o.Sign != nil && c.Signed {
@@ -404,6 +411,14 @@ func Assemble(c *Content, o Options) (*scan.Report, error) {
 	}
 	r.Sort()
 	return r, nil
+}
+
+// judging marks gaps that come of the database or of decisions.
+func judging(gaps []scan.Gap) []scan.Gap {
+	for i := range gaps {
+		gaps[i].Judging = true
+	}
+	return gaps
 }
 
 // forgetLayers marks that a directory has none.

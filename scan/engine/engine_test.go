@@ -550,3 +550,38 @@ func ExampleScan() {
 	}
 	// Output: PyPI flask 2.0.0
 }
+
+func TestConfigurationIsRedacted(t *testing.T) {
+	img := packImage(t, baseLayer())
+	cfg, err := img.ConfigFile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg = cfg.DeepCopy()
+	random := make([]byte, 20)
+	_, _ = rand.Read(random)
+	password := fmt.Sprintf("Kd%x", random)
+	cfg.Config.Env = []string{"DB_PASSWORD=" + password}
+	cfg.History = append(cfg.History, v1.History{CreatedBy: "ENV DB_PASSWORD=" + password, EmptyLayer: true})
+	if img, err = mutate.ConfigFile(img, cfg); err != nil {
+		t.Fatal(err)
+	}
+	r := mustScan(t, archive(t, img), options(t))
+	if len(r.Secrets) == 0 {
+		t.Fatal("the password in the environment was not found")
+	}
+	text, err := json.Marshal(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if bytes.Contains(text, []byte(password)) {
+		t.Error("the report tells the password")
+	}
+	o := options(t)
+	o.Secrets = nil
+	for _, c := range mustScan(t, archive(t, img), o).Checks {
+		if strings.HasPrefix(c.ID, "IMG-SECRET") && c.Status == "pass" {
+			t.Errorf("%s passes though nobody looked for secrets", c.ID)
+		}
+	}
+}
