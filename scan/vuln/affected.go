@@ -22,10 +22,12 @@ func (b *Builder) affected(n uint32, modified int64, a *Affected, stream string)
 	if scheme == version.None {
 		b.stats.Unknown[base]++
 	}
-	e := entry{
-		advisory: n, modified: modified, status: a.Status, severity: a.Severity,
-		all: a.All, module: b.intern(a.Module), arch: slices.Compact(slices.Sorted(slices.Values(a.Arch))),
+	e := entry{advisory: n, modified: modified, status: a.Status, severity: uint8(a.Severity), all: a.All, rare: &rare{module: b.intern(a.Module)}}
+	for _, arch := range a.Arch {
+		e.arch = append(e.arch, b.intern(arch))
 	}
+	slices.Sort(e.arch)
+	e.arch = slices.Compact(e.arch)
 	for _, r := range a.Ranges {
 		b.addRange(&e, scheme, r)
 	}
@@ -39,6 +41,9 @@ func (b *Builder) affected(n uint32, modified int64, a *Affected, stream string)
 	}
 	if e.all {
 		e.ranges = nil
+	}
+	if len(e.versions) == 0 && e.module == "" && len(e.arch) == 0 {
+		e.rare = b.none
 	}
 	key := packageKey{ecosystem: b.ecosystem(ecosystem), source: bySource[base]}
 	switch a.By {

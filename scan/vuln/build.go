@@ -47,6 +47,7 @@ type Builder struct {
 	epss       map[uint32]scan.EPSS
 	ssvc       map[uint32]scan.SSVC
 	name, key  []byte // buffers
+	none       *rare  // shared
 }
 
 // BuildStats count what a Builder was given and what it did with it.
@@ -96,17 +97,23 @@ type versionKey struct {
 }
 
 // entry is what one record says of one package.
+// There are millions of them.
 type entry struct {
-	advisory   uint32
 	modified   int64
+	advisory   uint32
 	status     Status
-	severity   scan.Severity
+	severity   uint8 // scan.Severity
 	unreadable bool
 	all        bool
 	ranges     []interval
-	versions   []uint32
-	module     string
-	arch       []string
+	*rare
+}
+
+// rare is what few entries have; the others share an empty one.
+type rare struct {
+	versions []uint32
+	module   string
+	arch     []string
 }
 
 // interval is a Range by numbers of versions; 0 is none.
@@ -132,7 +139,7 @@ func NewBuilder(o Options) *Builder {
 		ecosystems: map[string]uint32{}, packages: map[packageKey][]entry{}, versions: map[versionKey]uint32{},
 		texts: make([]versionLayout, 1), strings: map[string]string{},
 		cvss: map[uint32]string{}, kev: map[uint32]scan.KEV{}, epss: map[uint32]scan.EPSS{}, ssvc: map[uint32]scan.SSVC{},
-		stats: BuildStats{Unknown: map[string]int{}},
+		stats: BuildStats{Unknown: map[string]int{}}, none: &rare{},
 	}
 }
 
@@ -245,12 +252,8 @@ func (b *Builder) Extra(e Extra) error {
 		b.cvss[cve] = betterVector(b.cvss[cve], b.intern(e.CVSS))
 	}
 	if k := e.KEV; k != nil {
-		if old, ok := b.kev[cve]; !ok || cmp.Or(old.Added.Compare(k.Added), old.Due.Compare(k.Due)) > 0 {
-			b.kev[cve] = scan.KEV{Added: k.Added, Due: k.Due, Ransomware: k.Ransomware || old.Ransomware}
-		} else if k.Ransomware {
-			old.Ransomware = true
-			b.kev[cve] = old
-		}
+		old := b.kev[cve]
+		b.kev[cve] = scan.KEV{Added: earlier(old.Added, k.Added), Due: earlier(old.Due, k.Due), Ransomware: k.Ransomware || old.Ransomware}
 	}
 	if p := e.EPSS; p != nil {
 		if !(p.Score >= 0 && p.Score <= 1 && p.Percentile >= 0 && p.Percentile <= 1) {
@@ -273,6 +276,14 @@ func (b *Builder) Extra(e Extra) error {
 		}
 	}
 	return nil
+}
+
+// earlier prefers a date to none.
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
 }
 
 // intern keeps one copy of a string, and none of the document it was cut from.

@@ -33,6 +33,8 @@ func mixed() ([]Record, []Extra) {
 	}
 	return records, []Extra{
 		{CVE: "CVE-2023-0001", KEV: &scan.KEV{Added: day("2023-01-01")}, CVSS: "CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:H/A:H"},
+		{CVE: "CVE-2023-0001", KEV: &scan.KEV{Due: day("2023-02-01"), Ransomware: true}},
+		{CVE: "CVE-2023-0001", KEV: &scan.KEV{Added: day("2023-01-03"), Due: day("2023-02-03")}},
 		{CVE: "CVE-2023-0002", EPSS: &scan.EPSS{Score: 0.5, Percentile: 0.25}},
 		{CVE: "CVE-2023-0002", EPSS: &scan.EPSS{Score: 0.6, Percentile: 0.25}},
 		{CVE: "CVE-2023-0004", SSVC: &scan.SSVC{Exploitation: "poc"}},
@@ -166,7 +168,8 @@ func TestWriteOpenLookup(t *testing.T) {
 		t.Fatal(err)
 	}
 	a := list[1]
-	if a.Summary != "a summary" || a.Details != "many details" || a.URL != "https://example.org/a" || a.Score != 9.8 || a.KEV == nil || a.Severity != scan.High {
+	if a.Summary != "a summary" || a.Details != "many details" || a.URL != "https://example.org/a" || a.Score != 9.8 || a.Severity != scan.High ||
+		!cmp.Equal(a.KEV, &scan.KEV{Added: day("2023-01-01"), Due: day("2023-02-01"), Ransomware: true}) {
 		t.Errorf("advisory: %+v", a)
 	}
 	if diff := cmp.Diff([]string{"CVE-2023-0001", "OTHER-1"}, a.Aliases); diff != "" {

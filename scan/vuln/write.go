@@ -154,7 +154,7 @@ func (l *layout) encodeEntry(out []byte, e *entry, before uint32) []byte {
 	if len(e.versions) > 0 {
 		flags |= flagVersions
 	}
-	more := e.severity != scan.Unknown || e.unreadable || e.module != "" || len(e.arch) > 0
+	more := e.severity != uint8(scan.Unknown) || e.unreadable || e.module != "" || len(e.arch) > 0
 	if more {
 		flags |= flagMore
 	}
@@ -189,7 +189,7 @@ func (l *layout) encodeEntry(out []byte, e *entry, before uint32) []byte {
 		if e.unreadable {
 			unreadable = 1
 		}
-		out = append(out, byte(e.severity), unreadable)
+		out = append(out, e.severity, unreadable)
 		out = binary.AppendUvarint(out, uint64(l.stringAt[e.module]))
 		out = binary.AppendUvarint(out, uint64(len(e.arch)))
 		for _, a := range e.arch {
