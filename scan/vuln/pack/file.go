@@ -227,8 +227,7 @@ func (p Place) importBare(ctx context.Context, file string, o Options) (Change, 
 	return Change{Status: st, Updated: true}, err
 }
 
-// same reports whether the database at hand is the very one. Another signature
-// over it is remembered.
+// same reports whether the database at hand is the very one.
 func (p Place) same(c current, o Options) (bool, Change, error) {
 	old, err := p.read()
 	if err != nil || o.Force || old.Statement.Digest != c.Statement.Digest {
