@@ -136,10 +136,16 @@ func (f *Folder) Put(_ context.Context, r *scan.Report, k *Kept) error {
 	if err := f.write(r.Image.Digest, keptFile, f.enc.EncodeAll(packed, nil)); err != nil {
 		return err
 	}
-	return f.report(r.Image.Digest, r)
+	return f.report(r.Image.Digest, r, func(s *state) { s.Complete = k.complete() })
 }
 
-func (f *Folder) report(dig string, r *scan.Report) error {
+// complete reports whether everything of an image was read. What could not be
+// matched does not count: pulling it again would not help.
+func (k *Kept) complete() bool {
+	return !slices.ContainsFunc(k.Inventory.Gaps, func(g scan.Gap) bool { return !g.Minor })
+}
+
+func (f *Folder) report(dig string, r *scan.Report, change func(*state)) error {
 	b, err := json.Marshal(r)
 	if err != nil {
 		return fmt.Errorf("keep image %s: %w", dig, err)
@@ -151,7 +157,8 @@ func (f *Folder) report(dig string, r *scan.Report) error {
 	if err != nil {
 		return err
 	}
-	s.Complete, s.Database = !r.Incomplete(), r.Database.Digest
+	s.Database = r.Database.Digest
+	change(&s)
 	return f.writeState(dig, s)
 }
 
@@ -170,7 +177,7 @@ func (f *Folder) Name(_ context.Context, dig string, names []string) error {
 
 // Rematched implements Inventories.
 func (f *Folder) Rematched(_ context.Context, dig string, r *scan.Report) error {
-	return f.report(dig, r)
+	return f.report(dig, r, func(*state) {})
 }
 
 // Each implements Inventories, in the order of digests.

@@ -140,14 +140,17 @@ func TestRematchFolder(t *testing.T) {
 	for i := range 20 {
 		k := sample(i, 10)
 		r := matcher{database: "old"}.report(k)
+		if i == 4 {
+			r.Gaps = []scan.Gap{{Where: "advisories", What: "none for this release"}}
+		}
 		if i == 3 {
-			r.Gaps = []scan.Gap{{Where: "layer", What: "lost"}}
+			k.Inventory.Gaps = []scan.Gap{{Where: "layer", What: "lost"}}
 		}
 		if err := errors.Join(f.Put(ctx, r, k), f.Name(ctx, dig(i), []string{fmt.Sprint("r.test/app:", i)})); err != nil {
 			t.Fatal(err)
 		}
 	}
-	for i, want := range map[int]bool{0: true, 3: false, 99: false} {
+	for i, want := range map[int]bool{0: true, 3: false, 4: true, 99: false} {
 		if got, err := f.Known(ctx, dig(i)); got != want || err != nil {
 			t.Errorf("known %d: %v %v", i, got, err)
 		}

@@ -217,8 +217,8 @@ func (s *session) examine(ctx context.Context, inv *inventory) error {
 				if f == nil {
 					return gctx.Err()
 				}
-				r, err := s.one(gctx, f)
-				p.done(f, err == nil && !r.Incomplete())
+				r, k, err := s.one(gctx, f)
+				p.done(f, err == nil && k.complete())
 				var fatal *resultsError
 				if errors.As(err, &fatal) {
 					return fmt.Errorf("keep results: %w", fatal)
@@ -267,29 +267,32 @@ func incomplete(r *scan.Report) error {
 
 // one scans an image and keeps what was found. Whatever goes wrong in it, a
 // panic too, is its own failure.
-func (s *session) one(ctx context.Context, f *found) (r *scan.Report, err error) {
+func (s *session) one(ctx context.Context, f *found) (r *scan.Report, k *Kept, err error) {
 	ictx, cancel := context.WithTimeout(ctx, s.t.Timeout)
 	defer cancel()
 	defer func() {
 		if p := recover(); p != nil {
-			r, err = nil, fmt.Errorf("the scanner broke on it: %v", p)
+			r, k, err = nil, nil, fmt.Errorf("the scanner broke on it: %v", p)
 			s.d.Log.Error("image broke the scanner", "image", f.Ref, "panic", p)
 		}
 	}()
-	r, k, err := s.d.Scan(ictx, f.Job)
+	r, k, err = s.d.Scan(ictx, f.Job)
+	if err == nil && (r == nil || k == nil) {
+		err = errors.New("the scan gave no report")
+	}
 	if err != nil {
 		if ictx.Err() != nil && ctx.Err() == nil {
 			err = fmt.Errorf("not done within %s: %w", s.t.Timeout, err)
 		}
-		return nil, err
+		return nil, nil, err
 	}
 	if err := s.d.Results.Put(ctx, r, k); err != nil {
-		return nil, &resultsError{err}
+		return nil, nil, &resultsError{err}
 	}
 	if err := s.d.Results.Name(ctx, f.Digest, f.Names); err != nil {
-		return nil, &resultsError{err}
+		return nil, nil, &resultsError{err}
 	}
-	return r, nil
+	return r, k, nil
 }
 
 // Run sweeps at once and then by the schedule until ctx ends; in between it

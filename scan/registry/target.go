@@ -99,7 +99,8 @@ type Scan func(ctx context.Context, job Job) (*scan.Report, *Kept, error)
 // Results keep what was found. Implementations are safe for concurrent use. An
 // error of theirs ends a sweep: what cannot be kept need not be looked for.
 type Results interface {
-	// Known reports whether an image was examined completely.
+	// Known reports whether an image was read completely and need not be pulled
+	// again. Gaps of the inventory speak against it, gaps of matching do not.
 	Known(ctx context.Context, digest string) (bool, error)
 	// Put keeps what was found by its Image.Digest.
 	Put(ctx context.Context, r *scan.Report, k *Kept) error

@@ -99,8 +99,9 @@ type Backend interface {
 	// Version is that of the extractor: contents by another are refused.
 	Version() string
 	Database() scan.Database
-	// Scan examines a registry's image. Reference is complete and begins with
-	// "registry:", so it can not be taken for a path.
+	// Scan examines a registry's image. Reference is a complete name
+	// (host/repository:tag) without a scheme: open it as "registry:"+Reference,
+	// or it could be taken for a path. Decisions.Base has the scheme already.
 	Scan(ctx context.Context, r Request, progress func(Event)) (*scan.Report, error)
 	// Merge makes a report of layers' contents, lowest first, as
 	// inventory.Contents writes them; nil for a lost one.

@@ -41,10 +41,11 @@ func (s *Server) parseScan(body []byte) (Request, *Error) {
 	if e := decode(body, &r); e != nil {
 		return r, e
 	}
-	var e *Error
-	if r.Reference, e = s.reference(r.Reference); e != nil {
+	full, e := s.reference(r.Reference)
+	if e != nil {
 		return r, e
 	}
+	r.Reference = full
 	return r, s.decisions(&r.Decisions)
 }
 
@@ -52,8 +53,8 @@ func (s *Server) decisions(d *Decisions) *Error {
 	if d.Base == "" {
 		return nil
 	}
-	var e *Error
-	d.Base, e = s.reference(d.Base)
+	full, e := s.reference(d.Base)
+	d.Base = "registry:" + full
 	return e
 }
 
@@ -74,7 +75,7 @@ func (s *Server) reference(ref string) (string, *Error) {
 	if !allowed(host, s.c.Registries) {
 		return "", refuse(http.StatusForbidden, CodeForbidden, "ask for it to be put on the server's list of registries", "the server may not ask registry %s", host)
 	}
-	return "registry:" + parsed.Name(), nil
+	return parsed.Name(), nil
 }
 
 // allowed reports whether a registry is on the list. Addresses of the server's

@@ -152,7 +152,7 @@ func TestScan(t *testing.T) {
 	_, c := start(t, f, newShelf(), nil)
 	r, err := c.Scan(context.Background(), Request{Reference: "r.test/app:1", Platform: "linux/arm64", Credentials: &Credentials{Username: "u", Password: "word"},
 		Decisions: Decisions{Ignore: []byte("x"), VEX: [][]byte{{1}}, Base: "alpine"}}, nil)
-	if err != nil || r.Image.Name != "registry:r.test/app:1" || r.Image.Platform != "linux/arm64" {
+	if err != nil || r.Image.Name != "r.test/app:1" || r.Image.Platform != "linux/arm64" {
 		t.Fatalf("%+v %v", r, err)
 	}
 	if got := f.calls[0].Decisions; string(got.Ignore) != "x" || got.Base != "registry:index.docker.io/library/alpine:latest" {
@@ -170,10 +170,10 @@ func TestScan(t *testing.T) {
 func TestReferences(t *testing.T) {
 	s, _ := start(t, &fake{}, newShelf(), nil)
 	for ref, want := range map[string]string{
-		"r.test/app":                      "registry:r.test/app:latest",
-		"registry:r.test/app:1":           "registry:r.test/app:1",
-		"x.example.test/a/b@" + layer(1):  "registry:x.example.test/a/b@" + layer(1),
-		"alpine":                          "registry:index.docker.io/library/alpine:latest",
+		"r.test/app":                      "r.test/app:latest",
+		"registry:r.test/app:1":           "r.test/app:1",
+		"x.example.test/a/b@" + layer(1):  "x.example.test/a/b@" + layer(1),
+		"alpine":                          "index.docker.io/library/alpine:latest",
 		"r.test:5000/app":                 CodeForbidden,
 		"evil.test/app":                   CodeForbidden,
 		"evil.test/r.test/app":            CodeForbidden,
@@ -181,8 +181,8 @@ func TestReferences(t *testing.T) {
 		"localhost:5000/app":              CodeForbidden,
 		"dir:/etc":                        CodeInvalid,
 		"tar:/x.tar":                      CodeInvalid,
-		"docker:alpine":                   "registry:index.docker.io/library/docker:alpine", // a name, never the daemon
-		"containerd:alpine":               "registry:index.docker.io/library/containerd:alpine",
+		"docker:alpine":                   "index.docker.io/library/docker:alpine", // a name, never the daemon
+		"containerd:alpine":               "index.docker.io/library/containerd:alpine",
 		"sbom:/etc/passwd":                CodeInvalid,
 		"/etc/passwd":                     CodeInvalid,
 		"./x":                             CodeInvalid,
@@ -610,8 +610,8 @@ func FuzzRequests(f *testing.F) {
 	s, _ := start(f, &fake{}, newShelf(), nil)
 	f.Fuzz(func(t *testing.T, body []byte) {
 		if r, e := s.parseScan(body); e == nil {
-			host, _, _ := strings.Cut(strings.TrimPrefix(r.Reference, "registry:"), "/")
-			if !strings.HasPrefix(r.Reference, "registry:") || !allowed(host, s.c.Registries) {
+			host, _, _ := strings.Cut(r.Reference, "/")
+			if !allowed(host, s.c.Registries) || r.Decisions.Base != "" && !strings.HasPrefix(r.Decisions.Base, "registry:") {
 				t.Fatalf("%q leads to %s", body, r.Reference)
 			}
 		}
@@ -640,5 +640,5 @@ func ExampleClient() {
 	c := &Client{URL: h.URL, Token: tokenA, HTTP: h.Client()}
 	r, err := c.Scan(context.Background(), Request{Reference: "r.test/team/app:1"}, nil)
 	fmt.Println(r.Image.Name, err)
-	// Output: registry:r.test/team/app:1 <nil>
+	// Output: r.test/team/app:1 <nil>
 }
