@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
 	"go.yaml.in/yaml/v4"
 
@@ -57,7 +58,7 @@ func build(ctx context.Context, data, out string) error {
 		in := feed.Input{Name: s.Name, Path: filepath.Join(data, s.File), Format: s.Format, Licence: s.Licence, Partial: s.Partial}
 		if s.Data != "" {
 			var err error
-			if in.Data, err = parseDay(s.Data); err != nil {
+			if in.Data, err = time.Parse(time.DateOnly, s.Data); err != nil {
 				return fmt.Errorf("read sets.yaml: %s: %w", s.Name, err)
 			}
 		}
