@@ -86,7 +86,7 @@ func Build(ctx context.Context, inputs []Input, out string, o Options) (Result, 
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	b := &build{o: o, dated: map[string]bool{}, undated: map[string]scan.KEV{}, to: vuln.NewBuilder(vuln.Options{Built: o.Built, Prose: o.Prose})}
+	b := &build{o: o, to: vuln.NewBuilder(vuln.Options{Built: o.Built, Prose: o.Prose})}
 	for i, in := range inputs {
 		in, err := b.prepare(ctx, i, in)
 		rep := InputReport{Input: in}
@@ -110,9 +110,6 @@ type build struct {
 	o      Options
 	to     *vuln.Builder
 	result Result
-	// Known exploitation with and without a date to act by, see extra.
-	dated   map[string]bool
-	undated map[string]scan.KEV
 }
 
 func (b *build) progress(p Progress) {
@@ -195,9 +192,6 @@ func nameOf(in Input, i int) string {
 
 // finish declares the sources and writes the database.
 func (b *build) finish(ctx context.Context, out string) (Result, error) {
-	if err := b.exploited(); err != nil {
-		return b.result, err
-	}
 	var sources []scan.Source
 	for _, rep := range b.result.Inputs {
 		s := sourceOf(rep)

@@ -8,9 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"runtime"
-	"slices"
 
 	"golang.org/x/sync/errgroup"
 
@@ -229,39 +227,12 @@ func (t *taker) take(b batch) {
 		t.check(r.ID, t.build.to.Add(r), !r.Withdrawn.IsZero())
 	}
 	for _, e := range b.extras {
-		t.check(e.CVE, t.build.extra(e), false)
+		t.check(e.CVE, t.build.to.Extra(e), false)
 	}
 	if b.stats != nil {
 		t.report.Stats.Merge(*b.stats, b.file)
 		t.build.progress(Progress{Input: t.name, Stage: "read", Records: t.report.Stats.Records})
 	}
-}
-
-// extra hands on facts. That a vulnerability is exploited is told by the
-// catalogue itself, with a date by which to act, and repeated by others without
-// one: those are kept back, so that they cannot take the date away.
-func (b *build) extra(e vuln.Extra) error {
-	if k := e.KEV; k != nil && k.Due.IsZero() {
-		if old, ok := b.undated[e.CVE]; !ok || k.Added.Before(old.Added) {
-			b.undated[e.CVE] = *k
-		}
-		e.KEV = nil
-	} else if k != nil {
-		b.dated[e.CVE] = true
-	}
-	return b.to.Extra(e)
-}
-
-// exploited hands on what was kept back and nobody dated.
-func (b *build) exploited() error {
-	for _, cve := range slices.Sorted(maps.Keys(b.undated)) {
-		if k := b.undated[cve]; !b.dated[cve] {
-			if err := b.to.Extra(vuln.Extra{CVE: cve, KEV: &k}); err != nil {
-				return fmt.Errorf("build database: %w", err)
-			}
-		}
-	}
-	return nil
 }
 
 // check corrects the count when the builder refused a record that its importer
