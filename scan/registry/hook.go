@@ -31,15 +31,33 @@ type Pushed struct {
 	Digest     string // may be empty
 }
 
-func (p Pushed) reference(host string, o ...name.Option) (name.Reference, error) {
+// references are where the image is found and what it is called. It is found
+// by its digest where that is known: registries tell of a push before the tag
+// leads anywhere.
+func (p Pushed) references(host string, o ...name.Option) (found, called name.Reference, err error) {
 	repo, err := repository(host, p.Repository, o...)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
+	}
+	if p.Digest != "" {
+		if found, err = name.NewDigest(repo.Name()+"@"+p.Digest, o...); err != nil {
+			return nil, nil, err
+		}
 	}
 	if p.Tag != "" {
-		return name.NewTag(repo.Name()+":"+p.Tag, o...)
+		if called, err = name.NewTag(repo.Name()+":"+p.Tag, o...); err != nil {
+			return nil, nil, err
+		}
 	}
-	return name.NewDigest(repo.Name()+"@"+p.Digest, o...)
+	switch {
+	case found == nil && called == nil:
+		return nil, nil, errors.New("neither tag nor digest is given")
+	case found == nil:
+		return called, called, nil
+	case called == nil:
+		return found, found, nil
+	}
+	return found, called, nil
 }
 
 // repository names one below a registry. Parts that servers would take for the
@@ -63,7 +81,7 @@ func (s *Sweeper) Push(p Pushed) (bool, error) {
 	if p.Tag != "" && (companion.MatchString(p.Tag) || !chosen(p.Tag, s.t.Tags.Include, s.t.Tags.Exclude)) {
 		return false, nil
 	}
-	if _, err := p.reference(s.t.Registry); err != nil {
+	if _, _, err := p.references(s.t.Registry); err != nil {
 		return false, fmt.Errorf("read push: %w", err)
 	}
 	return true, s.pushes.put(p)

@@ -114,6 +114,8 @@ func TestPushChoosesAndDedupes(t *testing.T) {
 		{Pushed{Repository: "team/app", Digest: "sha256:" + strings.Repeat("0", 64)}, true, false},
 		{Pushed{Repository: "team/../x", Tag: "1"}, false, true},
 		{Pushed{Repository: "team/app", Digest: "sha256:00"}, false, true},
+		{Pushed{Repository: "team/app", Tag: "1", Digest: "sha256:00"}, false, true},
+		{Pushed{Repository: "team/app"}, false, true},
 	} {
 		ok, err := s.Push(tt.p)
 		if ok != tt.want || (err != nil) != tt.bad {
@@ -149,9 +151,9 @@ func FuzzHook(f *testing.F) {
 			return
 		}
 		for _, p := range pushes {
-			ref, err := p.reference("r.test")
-			if err == nil && ref.Context().RegistryStr() != "r.test" {
-				t.Fatalf("%+v leads to %s", p, ref)
+			ref, called, err := p.references("r.test")
+			if err == nil && (ref.Context().RegistryStr() != "r.test" || called.Context() != ref.Context()) {
+				t.Fatalf("%+v leads to %s, called %s", p, ref, called)
 			}
 			_, _ = s.Push(p)
 			s.pushes.take()

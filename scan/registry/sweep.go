@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"net/http"
 	"os"
 	"slices"
 	"strings"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/gabion-dev/gabion/scan"
@@ -151,7 +153,7 @@ func (s *session) list(ctx context.Context, repos []string, inv *inventory) erro
 		inv.sum.Tags += len(tags)
 		inv.mu.Unlock()
 		for _, tag := range tags {
-			g.Go(func() error { return s.collect(gctx, repo.Tag(tag), inv) })
+			g.Go(func() error { return s.collect(gctx, repo.Tag(tag), repo.Tag(tag), inv) })
 		}
 	}
 	return g.Wait()
@@ -164,13 +166,14 @@ func (s *session) nameOptions() []name.Option {
 	return nil
 }
 
-// collect resolves one reference. Its error ends the sweep.
-func (s *session) collect(ctx context.Context, ref name.Reference, inv *inventory) error {
+// collect resolves one reference, that of an image called so. Its error ends
+// the sweep.
+func (s *session) collect(ctx context.Context, ref, called name.Reference, inv *inventory) error {
 	images, err := s.resolve(ctx, ref)
 	var fatal *resultsError
 	switch {
 	case err == nil:
-		return inv.add(ref, images)
+		return inv.add(called, images)
 	case errors.As(err, &fatal):
 		return fmt.Errorf("ask for results: %w", fatal)
 	case ctx.Err() != nil:
@@ -180,7 +183,7 @@ func (s *session) collect(ctx context.Context, ref name.Reference, inv *inventor
 		inv.sum.Artifacts++
 		inv.mu.Unlock()
 	default:
-		inv.fail(ref.Name(), err)
+		inv.fail(called.Name(), err)
 	}
 	return nil
 }
@@ -362,21 +365,42 @@ func (s *Sweeper) pushed(ctx context.Context) {
 		if !ok {
 			return
 		}
-		var sum Summary
-		inv := &inventory{images: map[string]*found{}, sum: &sum}
-		ref, err := p.reference(s.host(), in.nameOptions()...)
-		if err == nil {
-			if err = in.collect(ctx, ref, inv); err == nil {
-				err = in.examine(ctx, inv)
-			}
-		}
-		if err == nil && len(sum.Failed) > 0 {
-			err = sum.Failed[0].Err
-		}
-		if err != nil && ctx.Err() == nil {
+		if err := in.pushed(ctx, p); err != nil && ctx.Err() == nil {
 			s.d.Log.Error("pushed image could not be examined", "target", s.t.Name, "repository", p.Repository, "tag", p.Tag, "digest", p.Digest, "error", err)
 		}
 	}
 }
 
-func (s *Sweeper) host() string { return s.t.Registry }
+// pushed examines one image that was pushed. One that is not there yet is looked
+// for again: the notice may come before the image is complete.
+func (s *session) pushed(ctx context.Context, p Pushed) error {
+	ref, called, err := p.references(s.t.Registry, s.nameOptions()...)
+	if err != nil {
+		return err
+	}
+	for pause := time.Second; ; pause *= 2 {
+		var sum Summary
+		inv := &inventory{images: map[string]*found{}, sum: &sum}
+		if err := s.collect(ctx, ref, called, inv); err != nil {
+			return err
+		}
+		if len(sum.Failed) > 0 && absent(sum.Failed[0].Err) && pause <= 8*time.Second {
+			if err := s.d.Sleep(ctx, pause); err != nil {
+				return err
+			}
+			continue
+		}
+		if err := s.examine(ctx, inv); err != nil {
+			return err
+		}
+		if len(sum.Failed) > 0 {
+			return sum.Failed[0].Err
+		}
+		return nil
+	}
+}
+
+func absent(err error) bool {
+	var e *transport.Error
+	return errors.As(err, &e) && e.StatusCode == http.StatusNotFound
+}

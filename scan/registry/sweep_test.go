@@ -457,7 +457,7 @@ func TestRun(t *testing.T) {
 	swept := make(chan Summary)
 	ctx, cancel := context.WithCancel(context.Background())
 	s := newSweeper(t, Target{Registry: host, PlainHTTP: true, Schedule: "@every 2s"}, Deps{
-		Scan: p.Scan, Results: m, Done: func(sum Summary) {
+		Scan: p.Scan, Results: m, Sleep: func(ctx context.Context, _ time.Duration) error { return ctx.Err() }, Done: func(sum Summary) {
 			select {
 			case swept <- sum:
 			case <-ctx.Done():
@@ -516,5 +516,29 @@ func TestPickerHoldsBack(t *testing.T) {
 	cancel()
 	if p.next(ctx) != nil {
 		t.Fatal("the context ended")
+	}
+}
+
+// TestPushedTooEarly: the notice of a push may come before the image does.
+func TestPushedTooEarly(t *testing.T) {
+	host := inProcess(t)
+	img := must[v1.Image](t)(random.Image(100, 1))
+	m := newMemory()
+	slept := 0
+	s := newSweeper(t, Target{Registry: host, PlainHTTP: true}, Deps{Results: m, Sleep: func(context.Context, time.Duration) error {
+		if slept++; slept == 2 {
+			push(t, host+"/team/app:1", img)
+		}
+		return nil
+	}})
+	in := must[*session](t)(s.session())
+	if err := in.pushed(context.Background(), Pushed{Repository: "team/app", Tag: "1"}); err != nil || m.reports[digestOf(t, img)] == nil || slept != 2 {
+		t.Errorf("%v after %d pauses: %v", err, slept, m.reports)
+	}
+	if got := m.names[digestOf(t, img)]; len(got) != 1 || got[0] != host+"/team/app:1" {
+		t.Errorf("names %v", got)
+	}
+	if err := in.pushed(context.Background(), Pushed{Repository: "team/none", Tag: "1"}); !absent(err) || slept != 6 {
+		t.Errorf("%v after %d pauses", err, slept)
 	}
 }
