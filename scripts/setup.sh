@@ -32,6 +32,9 @@ if [ "$what" = test ]; then
 	need iproute2 have ip
 	need nftables have nft
 	need busybox-static have busybox
+	need docker-registry have docker-registry
+	need rpm have rpm
+	need skopeo have skopeo
 	need chromium test -x /usr/bin/chromium
 fi
 

@@ -375,6 +375,9 @@ func Assemble(c *Content, o Options) (*scan.Report, error) {
 	if o.DB != nil {
 		r.Database = o.DB.Info()
 		findings, gaps := o.DB.Match(inv.Release, r.Packages)
+		if err := o.DB.Describe(findings); err != nil {
+			gaps = append(gaps, scan.Gap{Where: "advisories", What: err.Error(), Means: "findings have no summaries", Do: "check the database: gabion db verify", Minor: true})
+		}
 		r.Findings = append(r.Findings, findings...)
 		r.Gaps = append(r.Gaps, judging(gaps)...)
 	} else {
