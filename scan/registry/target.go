@@ -123,6 +123,8 @@ type Deps struct {
 	Transport http.RoundTripper
 	// Done is told of every sweep that Run made; nil: nobody.
 	Done func(Summary)
+	// Trouble is told why a sweep that Run began could not be made; nil: nobody.
+	Trouble func(error)
 }
 
 // Summary is what one sweep did.

@@ -3,10 +3,8 @@ package server
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -14,11 +12,9 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"go.uber.org/goleak"
 
-	"github.com/gabion-dev/gabion/internal/testkit"
 	"github.com/gabion-dev/gabion/scan"
 )
 
@@ -355,154 +351,6 @@ func TestBounds(t *testing.T) {
 	<-s.bodies
 }
 
-// TestShared: equal scans at the same time are one; with other credentials they
-// are not.
-func TestShared(t *testing.T) {
-	release := make(chan struct{})
-	f := &fake{scan: func(ctx context.Context, r Request, p func(Event)) (*scan.Report, error) {
-		p(Event{Progress: "pulling"})
-		select {
-		case <-release:
-			return &scan.Report{Image: scan.Image{Name: r.Reference}}, nil
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
-	}}
-	s, c := start(t, f, newShelf(), func(c *Config, _ *Deps) { c.Parallel = 4 })
-	var wg sync.WaitGroup
-	var told sync.Map
-	for i := range 6 {
-		wg.Go(func() {
-			req := Request{Reference: "r.test/app:1"}
-			if i == 5 {
-				req.Credentials = &Credentials{Token: "x"}
-			}
-			r, err := c.Scan(context.Background(), req, func(e Event) { told.Store(i, e.Progress) })
-			if err != nil || r.Image.Name == "" {
-				t.Error(err)
-			}
-		})
-	}
-	testkit.Eventually(t, "six clients wait", func() bool { return s.count.scans.Load() == 6 })
-	testkit.Eventually(t, "all heard of progress", func() bool {
-		n := 0
-		told.Range(func(any, any) bool { n++; return true })
-		return n == 6
-	})
-	close(release)
-	wg.Wait()
-	if f.count() != 2 || s.count.shared.Load() != 4 {
-		t.Errorf("%d scans, %d shared", f.count(), s.count.shared.Load())
-	}
-}
-
-// TestQueue: beyond what may run, clients wait and hear their place; beyond
-// what may wait, they are refused.
-func TestQueue(t *testing.T) {
-	release := make(chan struct{})
-	f := &fake{scan: func(ctx context.Context, r Request, _ func(Event)) (*scan.Report, error) {
-		select {
-		case <-release:
-			return &scan.Report{}, nil
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
-	}}
-	s, c := start(t, f, newShelf(), func(c *Config, d *Deps) { c.Parallel, c.Queue, d.Alive = 1, 2, 10*time.Millisecond })
-	var wg sync.WaitGroup
-	places := make([]chan int, 3)
-	for i := range 3 {
-		places[i] = make(chan int, 100)
-		wg.Go(func() {
-			if _, err := c.Scan(context.Background(), Request{Reference: fmt.Sprint("r.test/app:", i)}, func(e Event) { places[i] <- e.Queue }); err != nil {
-				t.Error(err)
-			}
-		})
-		testkit.Eventually(t, "it runs or waits", func() bool {
-			running, waiting := s.queue.lengths()
-			return running+waiting == i+1
-		})
-	}
-	if p := <-places[2]; p != 2 {
-		t.Errorf("place %d", p)
-	}
-	if _, err := c.Scan(context.Background(), Request{Reference: "r.test/app:9"}, nil); code(err) != CodeBusy {
-		t.Error(err)
-	}
-	// A patient client comes through once there is room.
-	patient := *c
-	patient.Patience = 3
-	patient.Sleep = func(context.Context, time.Duration) error {
-		select {
-		case <-release:
-		default:
-			close(release)
-		}
-		wg.Wait()
-		return nil
-	}
-	if _, err := patient.Scan(context.Background(), Request{Reference: "r.test/app:9"}, nil); err != nil {
-		t.Error(err)
-	}
-	if p := <-places[2]; p != 1 {
-		t.Errorf("then place %d", p)
-	}
-}
-
-// TestLeaving: a scan nobody waits for ends, and a place nobody wants is free.
-func TestLeaving(t *testing.T) {
-	ended := make(chan error, 1)
-	f := &fake{scan: func(ctx context.Context, r Request, _ func(Event)) (*scan.Report, error) {
-		<-ctx.Done()
-		ended <- ctx.Err()
-		return nil, ctx.Err()
-	}}
-	s, c := start(t, f, newShelf(), func(c *Config, _ *Deps) { c.Parallel = 1 })
-	ctx, cancel := context.WithCancel(context.Background())
-	var wg sync.WaitGroup
-	for i := range 2 {
-		wg.Go(func() {
-			if _, err := c.Scan(ctx, Request{Reference: fmt.Sprint("r.test/app:", i)}, nil); err == nil {
-				t.Error("a scan that was left gave a report")
-			}
-		})
-	}
-	testkit.Eventually(t, "one runs, one waits", func() bool { r, w := s.queue.lengths(); return r == 1 && w == 1 })
-	cancel()
-	if err := <-ended; !errors.Is(err, context.Canceled) {
-		t.Error(err)
-	}
-	wg.Wait()
-	testkit.Eventually(t, "nothing is left", func() bool { r, w := s.queue.lengths(); return r == 0 && w == 0 })
-}
-
-func TestFailures(t *testing.T) {
-	f := &fake{scan: func(ctx context.Context, r Request, _ func(Event)) (*scan.Report, error) {
-		switch {
-		case strings.HasSuffix(r.Reference, "panic"):
-			panic("boom")
-		case strings.HasSuffix(r.Reference, "nothing"):
-			return nil, nil
-		case strings.HasSuffix(r.Reference, "slow"):
-			<-ctx.Done()
-			return nil, ctx.Err()
-		}
-		return nil, &Error{Code: CodeForbidden, Message: "no"}
-	}}
-	s, c := start(t, f, newShelf(), func(c *Config, _ *Deps) { c.Timeout = 50 * time.Millisecond })
-	for tag, want := range map[string]string{"panic": CodeFailed, "nothing": CodeFailed, "slow": CodeTimeout, "own": CodeForbidden} {
-		if _, err := c.Scan(context.Background(), Request{Reference: "r.test/app:" + tag}, nil); code(err) != want {
-			t.Errorf("%s: %v", tag, err)
-		}
-	}
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := c.Scan(context.Background(), Request{Reference: "r.test/app:1"}, nil); code(err) != CodeBusy {
-		t.Error(err)
-	}
-}
-
 // TestCredentialsAreNotLogged looks for them in everything that is written.
 func TestCredentialsAreNotLogged(t *testing.T) {
 	var log bytes.Buffer
@@ -553,92 +401,4 @@ func TestBadServers(t *testing.T) {
 	if _, err := New(Config{Tokens: map[string]string{"a": tokenA}}, Deps{}); err == nil {
 		t.Error("a server without backend was made")
 	}
-}
-
-func TestClientCares(t *testing.T) {
-	answer := ""
-	h := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, answer) }))
-	defer h.Close()
-	c := &Client{URL: h.URL, Token: tokenA, HTTP: h.Client()}
-	for in, want := range map[string]string{
-		"":                            "ended before the report came",
-		`{"progress":"x"}` + "\n":     "ended before the report came",
-		`{"report":{"image":`:         "ended before the report came",
-		"<html>":                      "read answer",
-		`{"error":{"code":"failed"}}`: "",
-		"{}\n{}\n" + `{"error":{}}`:   "",
-	} {
-		answer = in
-		if r, err := c.Scan(context.Background(), Request{}, nil); err == nil || r != nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%q: %v %v", in, r, err)
-		}
-	}
-	for _, u := range []string{"http://scan.example.test", "ftp://127.0.0.1", "://", ""} {
-		if _, err := (&Client{URL: u, Token: tokenA}).Info(context.Background()); err == nil {
-			t.Errorf("%s was asked", u)
-		}
-	}
-	gone := httptest.NewServer(http.NotFoundHandler())
-	defer gone.Close()
-	if _, err := (&Client{URL: gone.URL, HTTP: gone.Client()}).Info(context.Background()); err == nil || !strings.Contains(err.Error(), "404") {
-		t.Error(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	cancel()
-	if err := c.pause(ctx, "1"); !errors.Is(err, context.Canceled) {
-		t.Error(err)
-	}
-	if err := c.pause(context.Background(), "0"); err != nil {
-		t.Error(err)
-	}
-}
-
-func FuzzRequests(f *testing.F) {
-	for _, v := range []any{
-		Request{Reference: "r.test/app:1", Credentials: &Credentials{Username: "u"}, Decisions: Decisions{VEX: [][]byte{{1}}}},
-		MissingRequest{Version: "v1", Layers: []string{layer(1)}},
-		MergeRequest{Version: "v1", Image: scan.Image{Layers: []scan.Layer{{DiffID: layer(1)}}}, Lost: []int{0}, Gaps: []scan.Gap{{}}},
-	} {
-		b, err := json.Marshal(v)
-		if err != nil {
-			f.Fatal(err)
-		}
-		f.Add(b)
-	}
-	f.Add([]byte(`{"reference":"r.test/a"}{}`))
-	f.Add([]byte(`{"lost":[-1]}`))
-	s, _ := start(f, &fake{}, newShelf(), nil)
-	f.Fuzz(func(t *testing.T, body []byte) {
-		if r, e := s.parseScan(body); e == nil {
-			host, _, _ := strings.Cut(r.Reference, "/")
-			if !allowed(host, s.c.Registries) || r.Decisions.Base != "" && !strings.HasPrefix(r.Decisions.Base, "registry:") {
-				t.Fatalf("%q leads to %s", body, r.Reference)
-			}
-		}
-		if r, e := parseMissing(body); e == nil && len(r.Layers) > maxLayers {
-			t.Fatal("too many layers")
-		}
-		if r, lost, e := s.parseMerge(body); e == nil {
-			for i := range lost {
-				if i < 0 || i >= len(r.Image.Layers) {
-					t.Fatal("a lost layer that is none")
-				}
-			}
-		}
-	})
-}
-
-func ExampleClient() {
-	s, err := New(Config{Tokens: map[string]string{"ci": tokenA}, Registries: []string{"r.test"}}, Deps{Backend: &fake{}, Layers: newShelf()})
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	defer s.Close()
-	h := httptest.NewServer(s)
-	defer h.Close()
-	c := &Client{URL: h.URL, Token: tokenA, HTTP: h.Client()}
-	r, err := c.Scan(context.Background(), Request{Reference: "r.test/team/app:1"}, nil)
-	fmt.Println(r.Image.Name, err)
-	// Output: r.test/team/app:1 <nil>
 }
