@@ -297,8 +297,11 @@ func (b *Builder) intern(s string) string {
 }
 
 // Write writes the database to a file, beside it first and then renamed, so
-// that nobody ever sees half of it.
+// that nobody ever sees half of it. What is there and is no file is left alone.
 func (b *Builder) Write(path string) (scan.Database, error) {
+	if fi, err := os.Stat(path); err == nil && !fi.Mode().IsRegular() {
+		return scan.Database{}, fmt.Errorf("write database %s: it is no file; name one", path)
+	}
 	data, info, err := b.Bytes()
 	if err != nil {
 		return scan.Database{}, err

@@ -135,6 +135,9 @@ func TestWriteOpenLookup(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if _, err := b.Write(t.TempDir()); err == nil {
+		t.Error("a folder was taken for a file")
+	}
 	if list, err := os.ReadDir(filepath.Dir(path)); err != nil || len(list) != 1 {
 		t.Errorf("files left behind: %v, %v", list, err)
 	}

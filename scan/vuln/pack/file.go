@@ -46,6 +46,9 @@ func (p Place) Export(ctx context.Context, file string) error {
 }
 
 func export(file string, c current, packed string) error {
+	if fi, err := os.Stat(file); err == nil && !fi.Mode().IsRegular() {
+		return fmt.Errorf("%s is no file; name one", file)
+	}
 	in, err := os.Open(packed)
 	if err != nil {
 		return err

@@ -471,6 +471,9 @@ func TestExportImport(t *testing.T) {
 		t.Fatal(err)
 	}
 	out := filepath.Join(t.TempDir(), "advisories.tar")
+	if err := from.Export(ctx, t.TempDir()); err == nil {
+		t.Error("a folder was taken for a file")
+	}
 	if err := from.Export(ctx, out); err != nil {
 		t.Fatal(err)
 	}
