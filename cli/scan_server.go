@@ -24,8 +24,18 @@ import (
 // scanRemote says which server scans.
 type scanRemote struct{ url, tokenFile string }
 
-// tokenEnv may hold the token for a scan server.
-const tokenEnv = "GABION_SCAN_TOKEN"
+// Variables of the environment that name a scan server and hold the token for it.
+const (
+	serverEnv = "GABION_SCAN_SERVER"
+	tokenEnv  = "GABION_SCAN_TOKEN"
+)
+
+// environment fills what no flag said.
+func (r *scanRemote) environment(getenv func(string) string) {
+	if r.url == "" {
+		r.url = getenv(serverEnv)
+	}
+}
 
 func (r scanRemote) client() (*server.Client, error) {
 	c := &server.Client{URL: r.url, Token: os.Getenv(tokenEnv)}
@@ -76,6 +86,9 @@ sent is never taken for what another scans.`,
 		Example: `  gabion scan serve --listen 0.0.0.0:8444 --cert tls.crt --key-file tls.key --tokens tokens --registry 'registry.example:5000'`,
 		Args:    arguments(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if tokens == "" {
+				return exit(ScanFailed, errors.New("--tokens is missing: a file with a line NAME:TOKEN for every client"))
+			}
 			var err error
 			if cfg.Tokens, err = readTokens(tokens); err != nil {
 				return exit(ScanFailed, err)
@@ -86,6 +99,7 @@ sent is never taken for what another scans.`,
 			if cert == "" && !loopback(listen) {
 				return exit(ScanFailed, fmt.Errorf("--listen %s is reached from other machines: give --cert and --key-file, tokens must not travel in the clear", listen))
 			}
+			o.Environment(os.Getenv)
 			s, err := scanning.Setup(o)
 			if err != nil {
 				return exit(ScanFailed, err)
@@ -107,6 +121,7 @@ sent is never taken for what another scans.`,
 		},
 	}
 	f := cmd.Flags()
+	f.SortFlags = false
 	f.StringVar(&listen, "listen", "127.0.0.1:8444", "listen on `ADDRESS`")
 	f.StringVar(&cert, "cert", "", "the server's certificate is in `FILE`")
 	f.StringVar(&key, "key-file", "", "its key is in `FILE`")
@@ -116,7 +131,7 @@ sent is never taken for what another scans.`,
 	f.IntVar(&cfg.Queue, "queue", 0, "let `N` scans wait; default: 64")
 	f.DurationVar(&cfg.Timeout, "scan-timeout", 0, "one scan takes at most `TIME`; default: 10m")
 	o.Flags(f)
-	_ = cmd.MarkFlagRequired("tokens")
+	completeScan(cmd)
 	return cmd
 }
 
@@ -155,8 +170,8 @@ func loopback(listen string) bool {
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
-// serve listens until ctx ends and then lets running answers finish.
-func serve(ctx context.Context, env *Env, listen, cert, key string, h http.Handler) error {
+// serve listens until ctx ends; clients that wait are told then.
+func serve(ctx context.Context, env *Env, listen, cert, key string, h *server.Server) error {
 	l, err := net.Listen("tcp", listen)
 	if err != nil {
 		return exit(ScanFailed, err)
@@ -181,7 +196,7 @@ func serve(ctx context.Context, env *Env, listen, cert, key string, h http.Handl
 	}
 	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
-	err = srv.Shutdown(stop)
+	err = errors.Join(h.Close(), srv.Shutdown(stop))
 	<-done
 	if err != nil {
 		return exit(ScanFailed, err)
