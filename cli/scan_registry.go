@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -17,6 +19,7 @@ import (
 	"github.com/gabion-dev/gabion/internal/term"
 	"github.com/gabion-dev/gabion/internal/version"
 	"github.com/gabion-dev/gabion/scan"
+	"github.com/gabion-dev/gabion/scan/decide"
 	"github.com/gabion-dev/gabion/scan/registry"
 )
 
@@ -86,8 +89,37 @@ policies folder.`,
 	return cmd
 }
 
+// sweepTarget is a target, and what its own document lets its images fail for.
+type sweepTarget struct {
+	registry.Target
+	own decide.Thresholds
+}
+
+// judge adds what the target's own document judges of its images.
+func (t sweepTarget) judge(r *scan.Report) {
+	if t.own == (decide.Thresholds{}) || !slices.ContainsFunc(r.Image.Tags, func(name string) bool { return strings.HasPrefix(name, t.Registry+"/") }) {
+		return
+	}
+	r.Violations = append(r.Violations, decide.Judge(r, t.own)...)
+	r.Sort()
+	r.Violations = slices.Compact(r.Violations)
+}
+
+// judging judges each image before its report is kept.
+func (t sweepTarget) judging(d registry.Deps) registry.Deps {
+	read := d.Scan
+	d.Scan = func(ctx context.Context, job registry.Job) (*scan.Report, *registry.Kept, error) {
+		r, k, err := read(ctx, job)
+		if err == nil {
+			t.judge(r)
+		}
+		return r, k, err
+	}
+	return d
+}
+
 // scanTargets reads a file of ScanTargets, or makes one of a host and flags.
-func scanTargets(env *Env, arg string, t registry.Target, o *scanning.Options) ([]registry.Target, error) {
+func scanTargets(env *Env, arg string, t registry.Target, o *scanning.Options) ([]sweepTarget, error) {
 	if _, err := os.Stat(arg); err != nil {
 		t.Name, t.Registry = arg, arg
 		t.PlainHTTP, t.SkipTLSVerify, t.CAFile = o.Image.PlainHTTP, o.Image.SkipTLSVerify, o.Image.CAFile
@@ -95,7 +127,7 @@ func scanTargets(env *Env, arg string, t registry.Target, o *scanning.Options) (
 		if o.Image.Platform != "" {
 			t.Platforms = []string{o.Image.Platform}
 		}
-		return []registry.Target{t}, nil
+		return []sweepTarget{{Target: t}}, nil
 	}
 	set, problems, err := loadFiles(env.In, []string{arg})
 	if err != nil {
@@ -104,7 +136,7 @@ func scanTargets(env *Env, arg string, t registry.Target, o *scanning.Options) (
 	if len(problems) > 0 {
 		return nil, refuse(env, problems)
 	}
-	var out []registry.Target
+	var out []sweepTarget
 	for _, d := range set.Documents() {
 		doc, ok := d.Object.(*v1alpha1.ScanTarget)
 		if !ok {
@@ -114,7 +146,11 @@ func scanTargets(env *Env, arg string, t registry.Target, o *scanning.Options) (
 		if err != nil {
 			return nil, exit(ScanFailed, err)
 		}
-		out = append(out, target)
+		own, err := scanning.Thresholds(doc)
+		if err != nil {
+			return nil, exit(ScanFailed, err)
+		}
+		out = append(out, sweepTarget{target, own})
 	}
 	if len(out) == 0 {
 		return nil, exit(ScanFailed, fmt.Errorf("%s holds no ScanTarget", filepath.Base(arg)))
@@ -122,14 +158,14 @@ func scanTargets(env *Env, arg string, t registry.Target, o *scanning.Options) (
 	return out, nil
 }
 
-func sweep(ctx context.Context, env *Env, targets []registry.Target, deps registry.Deps, folder *registry.Folder, follow bool, output string) error {
+func sweep(ctx context.Context, env *Env, targets []sweepTarget, deps registry.Deps, folder *registry.Folder, follow bool, output string) error {
 	if follow {
 		return followTargets(ctx, env, targets, deps)
 	}
 	failed := false
 	var all []registry.Summary
 	for _, t := range targets {
-		s, err := registry.New(t, deps)
+		s, err := registry.New(t.Target, t.judging(deps))
 		if err != nil {
 			return exit(ScanFailed, err)
 		}
@@ -154,6 +190,9 @@ func sweep(ctx context.Context, env *Env, targets []registry.Target, deps regist
 			return exit(ScanFailed, err)
 		}
 		r.Image.Tags = names
+		for _, t := range targets {
+			t.judge(r) // a known image is judged by what is asked now, too
+		}
 		reports = append(reports, r)
 	}
 	if output == "json" {
@@ -225,13 +264,13 @@ func printSweep(env *Env, reports []*scan.Report) {
 }
 
 // followTargets sweeps by the schedules until a person ends it.
-func followTargets(ctx context.Context, env *Env, targets []registry.Target, deps registry.Deps) error {
+func followTargets(ctx context.Context, env *Env, targets []sweepTarget, deps registry.Deps) error {
 	g, ctx := errgroup.WithContext(ctx)
 	for _, t := range targets {
 		if t.Schedule == "" {
 			return exit(ScanFailed, fmt.Errorf("%s has no schedule, and --follow goes by it; write one into its ScanTarget", t.Name))
 		}
-		s, err := registry.New(t, deps)
+		s, err := registry.New(t.Target, t.judging(deps))
 		if err != nil {
 			return exit(ScanFailed, err)
 		}

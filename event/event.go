@@ -33,6 +33,9 @@ const (
 	AgentHealth     Kind = "agent.health"    // a part started, degraded, recovered or stopped
 	AgentLoss       Kind = "agent.loss"      // observations or records were lost, with the exact count
 	ConsoleAccess   Kind = "console.access"  // someone signed in, was refused, or changed something
+	ImageFindings   Kind = "image.findings"  // an image has vulnerabilities or secrets it was not known to have
+	ImageViolation  Kind = "image.violation" // an image is beyond what its ScanTarget allows
+	ImageFailed     Kind = "image.failed"    // an image or registry could not be examined, or not completely
 )
 
 // Kinds names every kind, in the order of the documentation.
@@ -40,7 +43,7 @@ func Kinds() []Kind {
 	return []Kind{
 		ProcessExec, ProcessDrift, ProcessFileless, NetworkConnect, NetworkAccept, NetworkSocket,
 		ContainerStart, ContainerStop, PolicyChange, PolicyPromote, ResponseAction, AgentHealth,
-		AgentLoss, ConsoleAccess,
+		AgentLoss, ConsoleAccess, ImageFindings, ImageViolation, ImageFailed,
 	}
 }
 

@@ -85,6 +85,18 @@ type ScanTargetSpec struct {
 	// FailOn are what an image is reported for, in the words of gabion scan
 	// --fail-on ("high", "kev", "fixable"). Default: nothing.
 	FailOn []string `json:"failOn,omitempty"`
+	// Webhook lets the registry tell of pushes, so that new images are examined
+	// at once. Default: it does not.
+	Webhook *ScanWebhook `json:"webhook,omitempty"`
+}
+
+// ScanWebhook says where the secret is that the registry sends with its
+// notifications, in the header Authorization; exactly one of the two.
+type ScanWebhook struct {
+	// SecretEnv names an environment variable of the process that examines.
+	SecretEnv string `json:"secretEnv,omitempty"`
+	// SecretFile holds the secret, 16 characters or more: an absolute path.
+	SecretFile string `json:"secretFile,omitempty"`
 }
 
 // CatalogSpec chooses from a registry's list of repositories.

@@ -152,6 +152,7 @@ func (c *checker) scanTarget(s *ScanTargetSpec) {
 		}
 	}
 	c.credentials(s.Credentials)
+	c.webhook(s.Webhook)
 	if t := s.TLS; t != nil {
 		c.file("spec.tls.caFile", t.CAFile, true)
 		if t.PlainHTTP && (t.CAFile != "" || t.InsecureSkipVerify) {
@@ -241,6 +242,21 @@ func (c *checker) credentials(k *RegistryCredentials) {
 		}
 	}
 	c.file(field+".file", k.File, true)
+}
+
+func (c *checker) webhook(w *ScanWebhook) {
+	const field = "spec.webhook"
+	if w == nil {
+		return
+	}
+	if (w.SecretEnv == "") == (w.SecretFile == "") {
+		c.add(field, "name the variable or the file that holds the shared secret", "wants exactly one of secretEnv and secretFile")
+	}
+	if w.SecretEnv != "" && !variable(w.SecretEnv) {
+		// It may be the secret written in the wrong place: it is not repeated.
+		c.add(field+".secretEnv", "give the variable's name, such as REGISTRY_HOOK_SECRET; policies are no place for secrets", "is not the name of an environment variable")
+	}
+	c.file(field+".secretFile", w.SecretFile, true)
 }
 
 func variable(s string) bool {

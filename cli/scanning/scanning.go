@@ -47,6 +47,7 @@ type Options struct {
 
 	FailOn     []string
 	Ignore     string // file; "": decide.IgnoreName here, when it is there
+	NoIgnore   bool   // no ignore file, not even that one
 	Exceptions []v1alpha1.Exception
 	VEX        []string // files
 	Base       string
@@ -184,6 +185,7 @@ func (s *Session) decisions(o Options) error {
 		name = decide.IgnoreName
 	}
 	switch data, err := os.ReadFile(name); {
+	case o.NoIgnore:
 	case err == nil:
 		if in.Ignore, err = decide.ParseIgnore(name, data); err != nil {
 			return err

@@ -7,6 +7,7 @@ import (
 
 	"github.com/gabion-dev/gabion/api/v1alpha1"
 	"github.com/gabion-dev/gabion/scan"
+	"github.com/gabion-dev/gabion/scan/decide"
 	"github.com/gabion-dev/gabion/scan/engine"
 	"github.com/gabion-dev/gabion/scan/registry"
 )
@@ -45,22 +46,40 @@ func Target(t *v1alpha1.ScanTarget) (registry.Target, error) {
 	return out, nil
 }
 
-// Job scans one image of a sweep with the options of a session.
-func Job(ctx context.Context, o engine.Options, job registry.Job) (*scan.Report, *registry.Kept, error) {
+// Thresholds are those of a ScanTarget's failOn; without any, nothing fails.
+func Thresholds(t *v1alpha1.ScanTarget) (decide.Thresholds, error) {
+	th, err := decide.ParseThresholds(t.Spec.FailOn...)
+	if err != nil {
+		return th, fmt.Errorf("ScanTarget %s: failOn: %w", t.Name, err)
+	}
+	return th, nil
+}
+
+// Read reads one image of a sweep with the options of a session.
+func Read(ctx context.Context, o engine.Options, job registry.Job) (*registry.Kept, error) {
 	o.Image.PlainHTTP, o.Image.SkipTLSVerify, o.Image.CAFile = job.Access.PlainHTTP, job.Access.SkipTLSVerify, job.Access.CAFile
 	o.Image.Username, o.Image.Password, o.Image.Token = job.Access.Username, job.Access.Password, job.Access.Token
 	o.Image.Anonymous = job.Access.Anonymous
 	o.Image.Transport, o.Image.Platform = job.Access.Transport, job.Platform
 	c, err := engine.Read(ctx, "registry:"+job.Ref, o)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	c.Image.Tags = job.Names
-	r, err := engine.Assemble(c, o)
+	return &registry.Kept{Image: c.Image, Inventory: c.Inventory, Signatures: c.Signatures, Signed: c.Signed, Base: c.Base}, nil
+}
+
+// Job scans one image of a sweep with the options of a session.
+func Job(ctx context.Context, o engine.Options, job registry.Job) (*scan.Report, *registry.Kept, error) {
+	k, err := Read(ctx, o, job)
 	if err != nil {
 		return nil, nil, err
 	}
-	return r, &registry.Kept{Image: c.Image, Inventory: c.Inventory, Signatures: c.Signatures, Signed: c.Signed, Base: c.Base}, nil
+	r, err := Matcher{o}.Match(k)
+	if err != nil {
+		return nil, nil, err
+	}
+	return r, k, nil
 }
 
 // Matcher matches again what is kept of images; it is a registry.Matcher.
