@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -153,20 +154,8 @@ func dbStatusCommand(env *Env) *cobra.Command {
 		Short: "Show which database scans use, and how old its facts are",
 		Args:  arguments(0, 0),
 		RunE: func(*cobra.Command, []string) error {
-			place, err := d.place()
+			st, err := d.status(time.Now(), os.Getenv)
 			if err != nil {
-				return exit(ExitFailed, err)
-			}
-			now := time.Now()
-			st, err := place.Status(now)
-			if errors.Is(err, pack.ErrNoDatabase) {
-				db, err := vuln.Embedded()
-				if err != nil {
-					return exit(ExitFailed, err)
-				}
-				info := db.Info()
-				st = pack.Status{Path: "inside this program", Database: info, DaysOld: int(now.Sub(info.Data) / day)}
-			} else if err != nil {
 				return exit(ExitFailed, err)
 			}
 			if output == "json" {
@@ -179,6 +168,35 @@ func dbStatusCommand(env *Env) *cobra.Command {
 	d.add(cmd)
 	outputFlag(cmd, &output, "table", "json")
 	return cmd
+}
+
+// status is that of the database which a scan without --db would use.
+func (d *dbFlags) status(now time.Time, getenv func(string) string) (pack.Status, error) {
+	describe := func(where string, db *vuln.DB, err error) (pack.Status, error) {
+		if err != nil {
+			return pack.Status{}, err
+		}
+		info := db.Info()
+		st := pack.Status{Path: where, Database: info, DaysOld: int(now.Sub(info.Data) / day)}
+		return st, db.Close()
+	}
+	if file := getenv(scanning.EnvDatabase); file != "" && d.dir == "" {
+		db, err := vuln.Open(file)
+		if err != nil {
+			return pack.Status{}, fmt.Errorf("$%s: %w", scanning.EnvDatabase, err)
+		}
+		return describe(file, db, nil)
+	}
+	place, err := d.place()
+	if err != nil {
+		return pack.Status{}, err
+	}
+	st, err := place.Status(now)
+	if errors.Is(err, pack.ErrNoDatabase) {
+		db, err := vuln.Embedded()
+		return describe("inside this program", db, err)
+	}
+	return st, err
 }
 
 func printDBStatus(env *Env, st pack.Status) {
@@ -216,12 +234,20 @@ func printDBStatus(env *Env, st pack.Status) {
 	}
 	var table [][]term.Cell
 	for _, s := range info.Sources {
-		table = append(table, []term.Cell{term.T(s.Name), term.C(term.Plain, "%d", s.Advisories), term.T(s.Data.UTC().Format(time.DateOnly)), term.T(s.Licence), term.C(term.Warn, "%s", s.Partial)})
+		table = append(table, []term.Cell{term.T(s.Name), term.C(term.Plain, "%d", s.Advisories), term.T(dateOf(s.Data)), term.T(s.Licence), term.C(term.Warn, "%s", s.Partial)})
 	}
 	if len(table) > 0 {
 		env.Out.Printf("\n")
 		env.Out.Table([]string{"DATA SET", "ADVISORIES", "NEWEST", "LICENCE", "MISSING"}, table)
 	}
+}
+
+// dateOf is the day of t; a set of facts without a date of its own has none.
+func dateOf(t time.Time) string {
+	if t.IsZero() {
+		return "-"
+	}
+	return t.UTC().Format(time.DateOnly)
 }
 
 func dbBuildCommand(env *Env) *cobra.Command {
@@ -290,6 +316,9 @@ equal bytes. --online fetches the public data sets this program knows.`,
 			o.Progress = func(s feed.Progress) { p.show(s.Stage+" "+s.Input, s.Done, s.Total) }
 			res, err := feed.Build(cmd.Context(), inputs, out, o)
 			p.end()
+			if err != nil && cmd.Context().Err() != nil {
+				err = errors.New("interrupted: no database was written; what was fetched is kept for the next time")
+			}
 			if err != nil {
 				return exit(ExitFailed, err)
 			}
@@ -309,6 +338,7 @@ equal bytes. --online fetches the public data sets this program knows.`,
 	f.BoolVar(&noProse, "no-prose", false, "keep facts only: a smaller file without summaries and links")
 	f.BoolVar(&keepGoing, "keep-going", false, "build without a data set that cannot be read, and mark it as missing")
 	f.StringVar(&built, "built", "", "date of making, as `MOMENT`; default: that of the newest record, so that equal data give equal bytes")
+	_ = cmd.RegisterFlagCompletionFunc("only", completeList(dataSets))
 	f.IntVar(&jobs, "jobs", 0, "read `N` documents at once; default: one per processor")
 	outputFlag(cmd, &output, "table", "json")
 	return cmd
@@ -351,22 +381,55 @@ func skipped(in feed.InputReport) string {
 func dbUpdateCommand(env *Env) *cobra.Command {
 	var d dbFlags
 	cmd := &cobra.Command{
-		Use:   "update REFERENCE",
+		Use:   "update [REFERENCE]",
 		Short: "Bring the local database up to what a registry holds",
 		Long: `Takes the database from an artifact that gabion db push made: only what changed,
 where that is possible. It is verified before it replaces the old one, and on any
-failure the old one stays in use. A download that broke goes on where it was.`,
+failure the old one stays in use. A download that broke goes on where it was.
+Without REFERENCE it is taken from $` + dbFromEnv + `, else from where the one at
+hand came from.`,
 		Example: `  gabion db update registry.example:5000/security/advisories:1 --key db.pub
-  gabion db update oci:/mnt/mirror:1 --key db.pub`,
-		Args: arguments(1, 1),
+  gabion db update oci:/mnt/mirror:1 --key db.pub
+  gabion db update                     # again from there`,
+		Args: arguments(0, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return d.change(env, func(p pack.Place, o pack.Options) (pack.Change, error) { return p.Update(cmd.Context(), args[0], o) })
+			return d.change(cmd.Context(), env, func(p pack.Place, o pack.Options) (pack.Change, error) {
+				from := ""
+				if len(args) > 0 {
+					from = args[0]
+				} else if err := updateFrom(p, os.Getenv, &from); err != nil {
+					return pack.Change{}, err
+				}
+				return p.Update(cmd.Context(), from, o)
+			})
 		},
 	}
 	d.add(cmd)
 	d.addTrust(cmd)
 	cmd.Flags().BoolVar(&d.plainHTTP, "plain-http", false, "speak to the registry without TLS")
 	return cmd
+}
+
+// dbFromEnv names where databases are published.
+const dbFromEnv = "GABION_DB_FROM"
+
+// updateFrom finds where to take a database from when nobody says it.
+func updateFrom(p pack.Place, getenv func(string) string, from *string) error {
+	if *from = getenv(dbFromEnv); *from != "" {
+		return nil
+	}
+	st, err := p.Status(time.Now())
+	if err != nil && !errors.Is(err, pack.ErrNoDatabase) {
+		return err
+	}
+	*from = st.From
+	if fi, err := os.Stat(*from); *from != "" && err == nil && fi.Mode().IsRegular() {
+		return fmt.Errorf("the database at hand came from the file %s: take a newer one with gabion db import, or name the REFERENCE where yours is published", *from)
+	}
+	if *from == "" {
+		return fmt.Errorf("no database was fetched here before: name the REFERENCE where yours is published, or set $%s; to make one: gabion db build --online --file advisories.gdb && gabion db import advisories.gdb --unsigned", dbFromEnv)
+	}
+	return nil
 }
 
 func dbImportCommand(env *Env) *cobra.Command {
@@ -376,7 +439,7 @@ func dbImportCommand(env *Env) *cobra.Command {
 		Short: "Take a database from a file: one that was exported, or one that was built here",
 		Args:  arguments(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return d.change(env, func(p pack.Place, o pack.Options) (pack.Change, error) { return p.Import(cmd.Context(), args[0], o) })
+			return d.change(cmd.Context(), env, func(p pack.Place, o pack.Options) (pack.Change, error) { return p.Import(cmd.Context(), args[0], o) })
 		},
 	}
 	d.add(cmd)
@@ -384,7 +447,7 @@ func dbImportCommand(env *Env) *cobra.Command {
 	return cmd
 }
 
-func (d *dbFlags) change(env *Env, do func(pack.Place, pack.Options) (pack.Change, error)) error {
+func (d *dbFlags) change(ctx context.Context, env *Env, do func(pack.Place, pack.Options) (pack.Change, error)) error {
 	place, err := d.place()
 	if err != nil {
 		return exit(ExitFailed, err)
@@ -395,6 +458,9 @@ func (d *dbFlags) change(env *Env, do func(pack.Place, pack.Options) (pack.Chang
 	}
 	c, err := do(place, o)
 	d.progress.end()
+	if err != nil && ctx.Err() != nil {
+		err = errors.New("interrupted: the database at hand stays in use; what was fetched is kept for the next time")
+	}
 	if err != nil {
 		return exit(ExitFailed, err)
 	}
@@ -423,7 +489,7 @@ func dbExportCommand(env *Env) *cobra.Command {
 			if err != nil {
 				return exit(ExitFailed, err)
 			}
-			env.Err.Printf("written; take it with: gabion db import %s --key FILE\n", filepath.Base(args[0]))
+			env.Err.Printf("written; take it with: gabion db import %s --key FILE (or --unsigned)\n", filepath.Base(args[0]))
 			return nil
 		},
 	}
@@ -466,6 +532,9 @@ func dbShowCommand(env *Env) *cobra.Command {
 		Example: "  gabion db show CVE-2021-44228",
 		Args:    arguments(1, 1),
 		RunE: func(_ *cobra.Command, args []string) error {
+			if file == "" {
+				file = os.Getenv(scanning.EnvDatabase)
+			}
 			db, err := scanning.OpenDatabase(file)
 			if err != nil {
 				return exit(ExitFailed, err)
@@ -479,7 +548,7 @@ func dbShowCommand(env *Env) *cobra.Command {
 				return printJSON(env, entries)
 			}
 			if len(entries) == 0 {
-				return exit(ExitFailed, fmt.Errorf("the database knows no %s", args[0]))
+				return exit(ExitFailed, fmt.Errorf("the database knows no %s; its age and what it is made of: gabion db status", args[0]))
 			}
 			for _, e := range entries {
 				printEntry(env, e)
@@ -487,7 +556,7 @@ func dbShowCommand(env *Env) *cobra.Command {
 			return nil
 		},
 	}
-	cmd.Flags().StringVar(&file, "db", "", "look into the database in `FILE`")
+	cmd.Flags().StringVar(&file, "db", "", "look into the database in `FILE`; default: that which a scan would use")
 	outputFlag(cmd, &output, "table", "json")
 	return cmd
 }

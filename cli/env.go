@@ -96,6 +96,7 @@ func Main(args []string, in io.Reader, out, errw io.Writer) int {
 	env := &Env{In: in, Out: term.New(out), Err: term.New(errw), Places: ownPlaces()}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	context.AfterFunc(ctx, stop) // whoever asks a second time does not wait
 	root := Root(env)
 	root.SetArgs(args[1:])
 	root.SetIn(in)
@@ -135,8 +136,9 @@ failed request); 2 the command line makes no sense; 3 no running gabion answers;
 4 this machine lacks something the command needs. Those of gabion scan are what
 build systems expect of a scanner, see there.
 
-Environment: GABION_SOCKET is the default of --socket. NO_COLOR, when it is set,
-turns colour off; there is none outside of a terminal anyway.`,
+Environment: GABION_SOCKET is the default of --socket, and what a command takes
+from there besides is told at its flags. NO_COLOR, when it is set, turns colour
+off; there is none outside of a terminal anyway.`,
 		Example: `  sudo gabion up                      # protect this machine
   sudo gabion up --demo               # the same, and watch an attack being stopped
   sudo gabion doctor                  # what this kernel can enforce, found out by trying

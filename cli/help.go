@@ -3,11 +3,13 @@ package cli
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/gabion-dev/gabion/cli/scanning"
 	"github.com/gabion-dev/gabion/internal/term"
 )
 
@@ -171,23 +173,32 @@ type flagGroup struct {
 	flags []*pflag.Flag
 }
 
+// flagGroups are the flags of a command by the title they carry, those without
+// one first.
 func flagGroups(c *cobra.Command) []flagGroup {
-	var out []flagGroup
-	for _, g := range []struct {
-		title string
-		set   *pflag.FlagSet
-	}{{"Flags", c.LocalFlags()}, {"Flags of every command", c.InheritedFlags()}} {
-		part := flagGroup{title: g.title}
-		g.set.VisitAll(func(f *pflag.Flag) {
-			if !f.Hidden {
-				part.flags = append(part.flags, f)
+	out := []flagGroup{{title: "Flags"}}
+	add := func(title string, f *pflag.Flag) {
+		i := slices.IndexFunc(out, func(g flagGroup) bool { return g.title == title })
+		if i < 0 {
+			i = len(out)
+			out = append(out, flagGroup{title: title})
+		}
+		out[i].flags = append(out[i].flags, f)
+	}
+	each := func(set *pflag.FlagSet, title string) {
+		set.VisitAll(func(f *pflag.Flag) {
+			switch group := f.Annotations[scanning.GroupAnnotation]; {
+			case f.Hidden:
+			case len(group) > 0:
+				add(group[0], f)
+			default:
+				add(title, f)
 			}
 		})
-		if len(part.flags) > 0 {
-			out = append(out, part)
-		}
 	}
-	return out
+	each(c.LocalFlags(), out[0].title)
+	each(c.InheritedFlags(), "Flags of every command")
+	return slices.DeleteFunc(out, func(g flagGroup) bool { return len(g.flags) == 0 })
 }
 
 // flagWords are the left and the right side of a flag in help.
@@ -201,7 +212,7 @@ func flagWords(f *pflag.Flag) (name, text string) {
 		name += " " + value
 	}
 	switch f.DefValue {
-	case "", "false", "[]":
+	case "", "false", "[]", "0", "0s": // nothing, or the text says what it means
 	default:
 		text += " (default " + f.DefValue + ")"
 	}

@@ -1,15 +1,18 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/gabion-dev/gabion/cli/scanning"
 	"github.com/gabion-dev/gabion/internal/version"
@@ -47,10 +50,13 @@ nothing. What could not be examined is told, and is never "no vulnerabilities".
 
 What is scanned is found out by itself; a prefix says it: registry:REF,
 docker:REF, containerd:REF, container:ID, tar:FILE, oci:DIR[:TAG], dir:DIR,
-sbom:FILE. A plain word that is no file is a reference in a registry.
+sbom:FILE. A plain word that is no file is a reference in a registry. Of a folder
+everything is read, what git ignores too; links are not followed.
 
-Without a database of your own the one inside this program is used, which needs
-no network and says how old its facts are; see gabion db.
+Nothing fails unless --fail-on or another flag below says what: a severity means
+that and worse, "fixable" and "new" narrow what the others find, every other word
+adds to it. Advisories come from the database inside this program, which needs no
+network and says how old its facts are, until you have one: see gabion db.
 
 Exit codes: 0 done, nothing fails; 1 could not run; 2 --fail-on or another
 threshold was passed; 3 something could not be examined (see --allow-incomplete).
@@ -68,20 +74,26 @@ With both, 2.`,
 				return err
 			}
 			ro := report.Options{All: all, Now: time.Now(), Colour: env.Out.Colour, Width: env.Out.Width}
-			if template != "" {
-				text, err := os.ReadFile(template)
-				if err != nil {
-					return exit(ScanFailed, fmt.Errorf("read template: %w", err))
-				}
-				ro.Template = string(text)
+			if ro.Template, err = templateOf(targets, template); err != nil {
+				return exit(ScanFailed, err)
 			}
+			// What is bound to fail fails before the work, not after it.
+			for _, t := range targets {
+				if t.file != "" {
+					if err := writable(t.file); err != nil {
+						return exit(ScanFailed, err)
+					}
+				}
+			}
+			o.Environment(os.Getenv)
+			remote.environment(os.Getenv)
 			progress := newScanProgress(env)
 			o.Progress = progress.show
 			if o.Exceptions, err = exceptionsOf(env, exceptions); err != nil {
 				return err
 			}
 			r, err := scanOne(cmd.Context(), env, args[0], o, remote, progress)
-			if err != nil {
+			if err = interrupted(cmd.Context(), err); err != nil {
 				return exit(ScanFailed, err)
 			}
 			if err := writeReports(env, targets, r, ro); err != nil {
@@ -91,15 +103,21 @@ With both, 2.`,
 		},
 	}
 	f := cmd.Flags()
+	f.SortFlags = false
 	f.StringArrayVarP(&outputs, "output", "o", nil, "print `FORMAT[=FILE]`, again for more: "+strings.Join(formats, ", "))
 	f.StringVar(&template, "template", "", "the Go template of -o template is in `FILE`")
 	f.BoolVar(&all, "all", false, "show every package, and findings that decisions have settled")
 	o.Flags(f)
-	f.StringArrayVar(&exceptions, "exceptions", nil, "take Exception documents from `FILE` or folder")
-	f.BoolVar(&allowIncomplete, "allow-incomplete", false, "exit with 0 though something could not be examined; it is still told")
-	f.StringVar(&remote.url, "server", "", "let the server at `URL` scan: it shares layers and database between jobs")
-	f.StringVar(&remote.tokenFile, "server-token", "", "the token for it is in `FILE`")
-	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp))
+	scanning.Group(f, scanning.GroupFails, func(f *pflag.FlagSet) {
+		f.StringArrayVar(&exceptions, "exceptions", nil, "take Exception documents from `FILE` or folder")
+		f.BoolVar(&allowIncomplete, "allow-incomplete", false, "exit with 0 though something could not be examined; it is still told")
+	})
+	scanning.Group(f, "A server that scans", func(f *pflag.FlagSet) {
+		f.StringVar(&remote.url, "server", "", "let the server at `URL` scan: it shares layers and database between jobs; default: $"+serverEnv)
+		f.StringVar(&remote.tokenFile, "server-token", "", "the token for it is in `FILE`; default: $"+tokenEnv+" is the token")
+	})
+	completeScan(cmd)
+	completeOutputs(cmd, formats)
 	cmd.AddCommand(scanDiffCommand(env), scanRegistryCommand(env), scanServeCommand(env))
 	return cmd
 }
@@ -139,13 +157,37 @@ func scanOutputs(values, formats []string) ([]scanTarget, error) {
 	return out, nil
 }
 
-func contains(list []string, s string) bool {
-	for _, v := range list {
-		if v == s {
-			return true
-		}
+func contains(list []string, s string) bool { return slices.Contains(list, s) }
+
+// templateFormat is the one format that --template belongs to.
+const templateFormat = "template"
+
+// templateOf reads the template of -o template; either without the other is a
+// slip of whoever typed it.
+func templateOf(targets []scanTarget, file string) (string, error) {
+	wanted := slices.ContainsFunc(targets, func(t scanTarget) bool { return t.format == templateFormat })
+	switch {
+	case wanted && file == "":
+		return "", errors.New("-o template: which one? name its file with --template")
+	case !wanted && file != "":
+		return "", errors.New("--template is for -o template, which is not asked for; add it")
+	case file == "":
+		return "", nil
 	}
-	return false
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return "", fmt.Errorf("read template: %w; check --template", err)
+	}
+	return string(text), nil
+}
+
+// interrupted says in words that a person or the build system ended it: half of
+// a report is none.
+func interrupted(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return errors.New("interrupted: nothing is reported; what was read completely is remembered for the next time")
+	}
+	return err
 }
 
 func writeReports(env *Env, targets []scanTarget, r *scan.Report, ro report.Options) error {
@@ -165,6 +207,30 @@ func writeReports(env *Env, targets []scanTarget, r *scan.Report, ro report.Opti
 	return nil
 }
 
+// writable tells whether writeFile will be able to.
+func writable(path string) error {
+	switch fi, err := os.Stat(path); {
+	case err == nil && fi.IsDir():
+		return fmt.Errorf("write %s: it is a folder; name a file", path)
+	case err == nil && !fi.Mode().IsRegular():
+		return nil
+	}
+	tmp, err := tempBeside(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(tmp.Close(), os.Remove(tmp.Name()))
+}
+
+func tempBeside(path string) (*os.File, error) {
+	tmp, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
+	var why *os.PathError
+	if errors.As(err, &why) {
+		return nil, fmt.Errorf("write %s: %w; name a file in a folder that is there and can be written", path, why.Err)
+	}
+	return tmp, err
+}
+
 // writeFile writes a file whole or not at all. What is no file (a device, a
 // pipe) is written to and never replaced.
 func writeFile(path string, write func(io.Writer) error) error {
@@ -178,9 +244,9 @@ func writeFile(path string, write func(io.Writer) error) error {
 		}
 		return errors.Join(write(f), f.Close())
 	}
-	tmp, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
+	tmp, err := tempBeside(path)
 	if err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
+		return err
 	}
 	defer os.Remove(tmp.Name())
 	err = write(tmp)

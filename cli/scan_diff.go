@@ -29,6 +29,7 @@ new one has findings that the old one has not.`,
   gabion scan diff last-release.json . --fail-on-new`,
 		Args: arguments(2, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			o.Environment(os.Getenv)
 			s, err := scanning.Setup(o)
 			if err != nil {
 				return exit(ScanFailed, err)
@@ -42,7 +43,8 @@ new one has findings that the old one has not.`,
 				if reports[i] != nil {
 					continue
 				}
-				if reports[i], err = engine.Scan(cmd.Context(), ref, s.Engine); err != nil {
+				reports[i], err = engine.Scan(cmd.Context(), ref, s.Engine)
+				if err = interrupted(cmd.Context(), err); err != nil {
 					return exit(ScanFailed, err)
 				}
 			}
@@ -59,9 +61,11 @@ new one has findings that the old one has not.`,
 			return nil
 		},
 	}
-	o.Flags(cmd.Flags())
-	cmd.Flags().BoolVar(&failOnNew, "fail-on-new", false, "exit with 2 when there are new findings")
+	cmd.Flags().SortFlags = false
 	outputFlag(cmd, &output, "table", "markdown", "json")
+	cmd.Flags().BoolVar(&failOnNew, "fail-on-new", false, "exit with 2 when there are new findings")
+	o.Flags(cmd.Flags())
+	completeScan(cmd)
 	return cmd
 }
 
