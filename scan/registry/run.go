@@ -20,6 +20,9 @@ func (s *Sweeper) Run(ctx context.Context) error {
 		if err != nil {
 			// The next time may go better; what is wrong is said each time.
 			s.d.Log.Error("registry could not be swept", "target", s.t.Name, "registry", s.t.Registry, "error", err)
+			if s.d.Trouble != nil {
+				s.d.Trouble(err)
+			}
 		} else {
 			s.d.Log.Info("registry swept", "target", s.t.Name, "registry", s.t.Registry, "images", sum.Images,
 				"scanned", sum.Scanned, "known", sum.Known, "failed", len(sum.Failed), "incomplete", len(sum.Incomplete))
