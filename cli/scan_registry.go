@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -20,6 +21,7 @@ import (
 	"github.com/gabion-dev/gabion/internal/version"
 	"github.com/gabion-dev/gabion/scan"
 	"github.com/gabion-dev/gabion/scan/decide"
+	"github.com/gabion-dev/gabion/scan/engine"
 	"github.com/gabion-dev/gabion/scan/registry"
 )
 
@@ -70,7 +72,7 @@ policies folder.`,
 					return scanning.Job(ctx, e, job)
 				},
 			}
-			return sweep(cmd.Context(), env, targets, deps, folder, follow, output)
+			return sweep(cmd.Context(), env, targets, deps, folder, s.Engine, follow, output)
 		},
 	}
 	f := cmd.Flags()
@@ -158,7 +160,7 @@ func scanTargets(env *Env, arg string, t registry.Target, o *scanning.Options) (
 	return out, nil
 }
 
-func sweep(ctx context.Context, env *Env, targets []sweepTarget, deps registry.Deps, folder *registry.Folder, follow bool, output string) error {
+func sweep(ctx context.Context, env *Env, targets []sweepTarget, deps registry.Deps, folder *registry.Folder, again engine.Options, follow bool, output string) error {
 	if follow {
 		return followTargets(ctx, env, targets, deps)
 	}
@@ -178,22 +180,16 @@ func sweep(ctx context.Context, env *Env, targets []sweepTarget, deps registry.D
 		for _, f := range sum.Failed {
 			env.Err.Printf("%s %s: %v\n", env.Err.Paint(term.Bad, "not scanned:"), term.Clean(f.Ref), f.Err)
 		}
+		for _, f := range sum.Incomplete {
+			env.Err.Printf("%s %s: %v\n", env.Err.Paint(term.Bad, "incomplete:"), term.Clean(f.Ref), f.Err)
+		}
+		if sum.Interrupted {
+			return exit(ScanFailed, fmt.Errorf("%s: ended before every image was looked at; run it again and it goes on", t.Name))
+		}
 	}
-	digests, err := folder.Digests()
+	reports, err := judgedAgain(ctx, folder, targets, again)
 	if err != nil {
 		return exit(ScanFailed, err)
-	}
-	var reports []*scan.Report
-	for _, d := range digests {
-		r, names, err := folder.Report(d)
-		if err != nil {
-			return exit(ScanFailed, err)
-		}
-		r.Image.Tags = names
-		for _, t := range targets {
-			t.judge(r) // a known image is judged by what is asked now, too
-		}
-		reports = append(reports, r)
 	}
 	if output == "json" {
 		if err := printJSON(env, struct {
@@ -221,6 +217,41 @@ func sweep(ctx context.Context, env *Env, targets []sweepTarget, deps registry.D
 		return exit(ScanIncomplete, errors.New("not every image could be examined completely"))
 	}
 	return nil
+}
+
+// anew matches every image again, whatever it was matched against: the
+// decisions and thresholds of this run hold for those that were known, too.
+type anew struct{ scanning.Matcher }
+
+func (anew) Database() string { return "" }
+
+// judgedAgain gives the reports of everything that is kept, by the database and
+// the decisions of now.
+func judgedAgain(ctx context.Context, folder *registry.Folder, targets []sweepTarget, e engine.Options) ([]*scan.Report, error) {
+	sum, err := registry.Rematch(ctx, folder, anew{scanning.Matcher{Engine: e}}, runtime.GOMAXPROCS(0))
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range sum.Failed {
+		return nil, fmt.Errorf("%s: %w; remove its report to have it scanned again", f.Ref, f.Err)
+	}
+	digests, err := folder.Digests()
+	if err != nil {
+		return nil, err
+	}
+	var reports []*scan.Report
+	for _, d := range digests {
+		r, names, err := folder.Report(d)
+		if err != nil {
+			return nil, err
+		}
+		r.Image.Tags = names
+		for _, t := range targets {
+			t.judge(r)
+		}
+		reports = append(reports, r)
+	}
+	return reports, nil
 }
 
 func printSweep(env *Env, reports []*scan.Report) {
