@@ -40,6 +40,10 @@ test: ## install what the tests need, then pass them all
 bench: build ## measure; ends with a table, writes $(BENCH_OUT)/*.json
 	@scripts/bench.sh $(BENCH_OUT)
 
+.PHONY: bench-scan
+bench-scan: build ## measure scanning beside other scanners, as root; slow the first time
+	@scripts/bench-scan.sh $(BENCH_OUT)
+
 .PHONY: generate
 generate: ## make generated files again: BPF objects, API description, reference docs, man pages
 	go generate ./...

@@ -15,7 +15,7 @@ if [ ! -e "$out/base.done" ]; then
 	say "Debian root file system"
 	rm -rf "$out/base"
 	# /tmp may be mounted without device nodes, which debootstrap makes.
-	debootstrap --variant=minbase --include=ca-certificates,curl,git,python3,python3-pip,perl,openssl,nginx,postgresql-15,redis-server,ruby,php-cli,build-essential,vim,openssh-client,less,procps,iproute2,imagemagick,ffmpeg \
+	debootstrap --variant=minbase --include=ca-certificates,curl,git,python3,python3-pip,perl,openssl,nginx,redis-server,ruby,php-cli,python3-numpy,openssh-client,less,procps,iproute2 \
 		bookworm "$out/base" "$mirror" >"$out/base.log" 2>&1 || { tail -n 5 "$out/base.log" >&2; exit 1; }
 	rm -rf "$out/base/var/cache/apt/archives/"*.deb "$out/base/var/lib/apt/lists/"* "$out/base/dev/"*
 	touch "$out/base.done"
@@ -25,8 +25,8 @@ if [ ! -e "$out/node.done" ]; then
 	rm -rf "$out/node" && mkdir -p "$out/node/app"
 	cat >"$out/node/app/package.json" <<-'J'
 		{"name":"bench","version":"1.0.0","private":true,"dependencies":{
-		"react-scripts":"5.0.1","express":"4.18.2","@angular/cli":"15.2.9","gatsby-cli":"5.12.0","lodash":"4.17.20",
-		"webpack":"5.88.0","eslint":"8.45.0","jest":"29.6.0","mongoose":"7.3.1","aws-sdk":"2.1400.0"}}
+		"react-scripts":"5.0.1","express":"4.18.2","@angular/cli":"15.2.9","lodash":"4.17.20",
+		"webpack":"5.88.0","eslint":"8.45.0","jest":"29.6.0","mongoose":"7.3.1","axios":"0.21.0","minimist":"1.2.5"}}
 	J
 	(cd "$out/node/app" && npm install --ignore-scripts --no-audit --no-fund --legacy-peer-deps --loglevel=error)
 	touch "$out/node.done"
@@ -36,7 +36,7 @@ if [ ! -e "$out/java.done" ]; then
 	rm -rf "$out/java" "$out/debs" && mkdir -p "$out/java/opt/java" "$out/debs"
 	(cd "$out/debs" && apt-get download -qq liblog4j2-java libcommons-collections3-java libcommons-io-java libcommons-compress-java \
 		libguava-java libjackson2-core-java libjackson2-databind-java libspring-core-java libspring-web-java libhttpclient-java \
-		libsnakeyaml-java libbcprov-java libgson-java libxstream-java >/dev/null &&
+		libyaml-snake-java libbcprov-java libgoogle-gson-java libxstream-java >/dev/null &&
 		for d in *.deb; do dpkg -x "$d" tree; done && find tree/usr/share/java -name '*.jar' -type f -exec cp {} "$out/java/opt/java/" \;)
 	touch "$out/java.done"
 fi
