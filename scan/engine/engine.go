@@ -145,8 +145,18 @@ func Join(img scan.Image, layers []*inventory.Contents) *Content {
 	return c
 }
 
-// Version is that of what reads layers: contents by another are not the same.
-func Version(o Options) string { return extractor(o).Version() }
+// Version is that of what reads layers: contents by another are not the same,
+// and neither are those that other limits cut short.
+func Version(o Options) string {
+	return extractor(o).Version() + "-" + limits(o).Key()
+}
+
+func limits(o Options) walk.Limits {
+	if o.Limits == (walk.Limits{}) {
+		return walk.DefaultLimits()
+	}
+	return o.Limits
+}
 
 func extractor(o Options) *inventory.Extractor {
 	cfg := inventory.Config{TempDir: o.Image.TempDir}
@@ -205,10 +215,8 @@ func (c *Content) findBase(ctx context.Context, o Options) {
 // directory is one layer. Those that pass over names stay nil; so do lost ones,
 // which are listed by index and have a gap each.
 func ReadLayers(ctx context.Context, img *image.Image, o Options, pass func(scan.Layer) bool) (layers []*inventory.Contents, missing []int, gaps []scan.Gap, err error) {
-	r := reader{o: o, img: img, x: extractor(o), limits: o.Limits}
-	if r.limits == (walk.Limits{}) {
-		r.limits = walk.DefaultLimits()
-	}
+	r := reader{o: o, img: img, x: extractor(o), limits: limits(o)}
+	r.version = Version(o)
 	if img.Kind == scan.Directory {
 		c, err := r.directory(ctx, img.Root)
 		if err != nil {
@@ -271,6 +279,7 @@ type reader struct {
 	img      *image.Image
 	x        *inventory.Extractor
 	limits   walk.Limits
+	version  string
 	progress Progress
 	done     atomic.Int64
 	cached   atomic.Int64
@@ -285,7 +294,7 @@ func (r *reader) layer(ctx context.Context, n int) (*inventory.Contents, error) 
 		return c, err
 	}
 	if r.o.Cache != nil && l.DiffID != "" {
-		if c, ok := r.o.Cache.Get(l.DiffID, r.x.Version()); ok {
+		if c, ok := r.o.Cache.Get(l.DiffID, r.version); ok {
 			r.step(l.Size, true)
 			return c, nil
 		}
@@ -307,7 +316,7 @@ func (r *reader) layer(ctx context.Context, n int) (*inventory.Contents, error) 
 	r.step(0, false)
 	if r.o.Cache != nil {
 		// A layer that could not be kept is read again next time, nothing more.
-		_ = r.o.Cache.Put(res.DiffID, r.x.Version(), contents)
+		_ = r.o.Cache.Put(res.DiffID, r.version, contents)
 	}
 	return contents, nil
 }
@@ -339,16 +348,17 @@ func (r *reader) tell() {
 	r.o.Progress(p)
 }
 
-// counted tells the progress of a blob about every 4 MiB.
+// counted tells the progress of a blob about every 4 MiB. Its Close is for the
+// walk, which ends a blob that hangs with it.
 type counted struct {
-	io.Reader
+	io.ReadCloser
 	r *reader
 }
 
 const tellEvery = 4 << 20
 
 func (c *counted) Read(p []byte) (int, error) {
-	n, err := c.Reader.Read(p)
+	n, err := c.ReadCloser.Read(p)
 	before := c.r.bytes.Add(int64(n)) - int64(n)
 	if before/tellEvery != (before+int64(n))/tellEvery {
 		c.r.tell()

@@ -18,7 +18,7 @@ func readApk(f *file, out *result) error {
 	var errs []error
 	var p found
 	dir := ""
-	seen := false
+	seen, full := false, false
 	flush := func() {
 		switch {
 		case !seen:
@@ -33,13 +33,18 @@ func readApk(f *file, out *result) error {
 			if p.Source != "" {
 				p.SourceVersion = p.Version
 			}
-			out.packages = append(out.packages, p)
+			if err := out.system(p); err != nil {
+				full = errors.Is(err, errFull)
+				if len(errs) < 10 || full {
+					errs = append(errs, err)
+				}
+			}
 		}
 		p, dir, seen = found{}, "", false
 	}
 	s := bufio.NewScanner(f.reader())
 	s.Buffer(make([]byte, 0, 16<<10), maxLine)
-	for s.Scan() {
+	for !full && s.Scan() {
 		line := s.Bytes()
 		if len(line) == 0 {
 			flush()
@@ -71,7 +76,9 @@ func readApk(f *file, out *result) error {
 			if dir != "" {
 				name = append(name, '/')
 			}
-			if name = append(name, v...); mayMatter(name) {
+			if len(p.owns) == maxOwned {
+				errs, full = append(errs, fmt.Errorf("package %.40q owns more than %d files", p.Name, maxOwned)), true
+			} else if name = append(name, v...); mayMatter(name) {
 				p.owns = append(p.owns, hashPath(string(name)))
 			}
 		}
@@ -121,8 +128,7 @@ func readPacman(f *file, out *result) error {
 	if p.Source != "" {
 		p.SourceVersion = p.Version
 	}
-	out.packages = append(out.packages, found{Package: p})
-	return nil
+	return out.system(found{Package: p})
 }
 
 // readPacmanFiles reads local/NAME-VERSION/files, the file list beside desc.
@@ -139,7 +145,7 @@ func readPacmanFiles(f *file, out *result) error {
 		if len(line) > 0 && line[0] != '%' && line[len(line)-1] != '/' && mayMatter(line) {
 			o.hashes = append(o.hashes, hashPath(string(line)))
 		}
-	})
+	}, maxOwned)
 	out.owned = o
 	return err
 }

@@ -42,7 +42,9 @@ func readChisel(f *file, out *result) error {
 		case v.Kind == "package" && (v.Name == "" || v.Version == ""):
 			return fmt.Errorf("a package has no name or no version (%q, %q)", v.Name, v.Version)
 		case v.Kind == "package":
-			out.packages = append(out.packages, found{Package: scan.Package{Name: v.Name, Version: v.Version, Arch: v.Arch}})
+			if err := out.system(found{Package: scan.Package{Name: v.Name, Version: v.Version, Arch: v.Arch}}); err != nil {
+				return err
+			}
 		case v.Kind == "path":
 			path := strings.TrimPrefix(v.Path, "/")
 			for _, slice := range v.Slices {

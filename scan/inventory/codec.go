@@ -9,7 +9,7 @@ import (
 )
 
 // formatVersion is the first byte of an encoded Contents.
-const formatVersion = 1
+const formatVersion = 2
 
 var errFormat = errors.New("decode contents of layer: damaged, or of another version")
 
@@ -257,6 +257,7 @@ func (c *codec) found(p *found) {
 	}
 	c.texts(&p.Licenses)
 	c.flag(&p.Dev)
+	c.str(&p.vendor)
 	c.hashes(&p.owns)
 }
 

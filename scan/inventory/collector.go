@@ -1,6 +1,7 @@
 package inventory
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -21,51 +22,95 @@ type Collector struct {
 	seq   int
 	paths []pathEntry
 	links []link
+	way   follow
 	z     zlibReader // kept from program to program
 
 	packages int // found so far
+	kept     int // bytes of memory that what was found takes, about
 }
 
 // What one layer may leave behind, so that a hostile one cannot fill memory:
 // several times what the largest honest ones have.
 const (
-	maxPackages = 300_000
+	maxPackages = 100_000
 	maxPrograms = 500_000
 	maxGaps     = 1000
+	maxKept     = 128 << 20
+	maxText     = 4096 // bytes of one name, version or the like
 )
 
 type pathEntry struct {
-	hash uint64 // with the kind in its low bits
-	seq  int
+	hash  uint64 // with the kind in its low bits
+	seq   uint32
+	white bool // a removal, which is about lower layers only
 }
 
 // Visit implements walk.Visitor. Its only errors are those of reading r.
 func (c *Collector) Visit(e *walk.Entry, r io.Reader) error {
 	c.seq++
+	if len(c.way.to) > 0 {
+		e = c.really(e)
+	}
 	o := origin{e.Path, c.seq}
-	hash := hashPath(e.Path)
+	kind := uint64(covers)
 	switch e.Type {
 	case walk.Directory:
-		c.paths = append(c.paths, pathEntry{hash | isDir, c.seq})
+		kind = isDir
 	case walk.Opaque:
-		c.paths = append(c.paths, pathEntry{hash | opaque, c.seq})
-	default:
-		c.paths = append(c.paths, pathEntry{hash | covers, c.seq})
+		kind = opaque
 	}
+	c.paths = append(c.paths, pathEntry{hashPath(e.Path) | kind, uint32(c.seq), e.Type == walk.Whiteout})
 	switch e.Type {
 	case walk.Regular:
 		if r != nil {
 			return c.regular(o, e, r)
 		}
 	case walk.Hardlink:
-		c.links = append(c.links, link{o, e.Target})
+		if c.keep(o, len(e.Path)+len(e.Target)+64) {
+			c.links = append(c.links, link{o, e.Target})
+		}
 	case walk.Symlink:
+		if !c.keep(o, 2*(len(e.Path)+len(e.Target))+64) {
+			break
+		}
+		c.way.set(e.Path, e.Target)
 		if d := docAlias(e.Path, e.Target); d != nil {
 			d.origin = o
 			c.out.docs = append(c.out.docs, *d)
 		}
 	}
 	return nil
+}
+
+// really gives an entry the path at which it ends up.
+func (c *Collector) really(e *walk.Entry) *walk.Entry {
+	out := *e
+	if e.Type == walk.Opaque {
+		out.Path = c.way.directory(e.Path) // its entry lies in the directory
+		return &out
+	}
+	out.Path = c.way.entry(e.Path)
+	if e.Type == walk.Hardlink {
+		out.Target = c.way.entry(e.Target)
+	}
+	c.way.remove(out.Path)
+	return &out
+}
+
+// keep counts memory that a thing takes for as long as the layer is held, and
+// refuses, with a Gap, what is too much.
+func (c *Collector) keep(o origin, bytes int) bool {
+	if c.kept > maxKept {
+		return false // said already
+	}
+	if c.kept += bytes; c.kept <= maxKept {
+		return true
+	}
+	c.gap(origin{}, scan.Gap{
+		Where: "layer", What: fmt.Sprintf("from /%s on, what it holds takes more than %d MiB of memory", o.path[:min(len(o.path), 200)], maxKept>>20),
+		Means: "packages, links and secrets from there on are not in the report", Do: "look at the layer: no honest one holds so much",
+	})
+	return false
 }
 
 // regular decides by the path, and for programs by the first bytes, whether a
@@ -168,9 +213,18 @@ func (c *Collector) extract(pl *plugin, o origin, f *file) {
 	}
 	if room := maxPackages - c.packages; len(r.packages) > room {
 		c.gap(o, pl.gap(f.path, fmt.Errorf("layer has more than %d packages", maxPackages)))
-		r.packages = r.packages[:max(room, 0)]
+		r.packages = slices.Clone(r.packages[:max(room, 0)])
+	}
+	if long := len(r.packages); long > 0 {
+		r.packages = slices.DeleteFunc(r.packages, func(p found) bool { return p.longest() > maxText })
+		if long -= len(r.packages); long > 0 {
+			c.gap(o, pl.gap(f.path, fmt.Errorf("%d packages have names or versions of more than %d bytes", long, maxText)))
+		}
 	}
 	c.packages += len(r.packages)
+	if !c.keep(o, r.weight()) {
+		return
+	}
 	if len(r.packages) > 0 {
 		for i := range r.packages {
 			p := &r.packages[i].Package
@@ -211,6 +265,9 @@ func (c *Collector) secrets(o origin, e *walk.Entry, f *file) {
 		}
 	}()
 	for _, s := range c.x.config.Secrets.Scan(e.Path, f.data) {
+		if !c.keep(o, 256+len(o.path)+len(s.Where)+len(s.Masked)) {
+			return
+		}
 		c.out.secrets = append(c.out.secrets, secret{o, s})
 	}
 }
@@ -293,18 +350,32 @@ func (c *Collector) dropOverwritten() {
 			}
 			return 1
 		}
-		return a.seq - b.seq
+		return cmp.Compare(a.seq, b.seq)
 	})
-	last := map[uint64]int{}
+	last := map[uint64]uint32{}
 	for i := 1; i < len(c.paths); i++ {
 		if p, q := c.paths[i-1], c.paths[i]; p.hash == q.hash && p.hash&kinds == covers {
 			last[p.hash] = q.seq
 		}
 	}
-	if len(last) == 0 {
-		return
+	// What lay below a directory is gone when anything else took its place.
+	replaced := map[string]uint32{}
+	var below func(d string) uint32
+	below = func(d string) uint32 {
+		if d == "." {
+			return 0
+		}
+		at, ok := replaced[d]
+		if !ok {
+			at = max(below(path.Dir(d)), c.taken(d))
+			replaced[d] = at
+		}
+		return at
 	}
-	old := func(o origin) bool { l, twice := last[hashPath(o.path)]; return twice && o.seq < l }
+	old := func(o origin) bool {
+		l, twice := last[hashPath(o.path)]
+		return twice && uint32(o.seq) < l || uint32(o.seq) < below(path.Dir(o.path))
+	}
 	out := c.out
 	out.units = slices.DeleteFunc(out.units, func(v unit) bool { return old(v.origin) })
 	out.files = slices.DeleteFunc(out.files, func(v program) bool { return old(v.origin) })
@@ -315,4 +386,27 @@ func (c *Collector) dropOverwritten() {
 	out.gaps = slices.DeleteFunc(out.gaps, func(v gap) bool { return v.path != "" && old(v.origin) })
 	c.links = slices.DeleteFunc(c.links, func(v link) bool { return old(v.origin) })
 	// Secrets stay: the earlier entry is in the layer for everyone to read.
+}
+
+// taken is the last entry of the layer that puts something else than a
+// directory at p, or 0.
+func (c *Collector) taken(p string) (seq uint32) {
+	for _, e := range c.at(p) {
+		if !e.white {
+			seq = e.seq
+		}
+	}
+	return seq
+}
+
+// at lists the entries of a path that are no directories. The entries must be
+// sorted.
+func (c *Collector) at(p string) []pathEntry {
+	h := hashPath(p) | covers
+	i, _ := slices.BinarySearchFunc(c.paths, h, func(e pathEntry, h uint64) int { return cmp.Compare(e.hash, h) })
+	n := i
+	for n < len(c.paths) && c.paths[n].hash == h {
+		n++
+	}
+	return c.paths[i:n]
 }

@@ -3,6 +3,7 @@ package inventory
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -59,13 +60,15 @@ func readDpkg(f *file, out *result) error {
 		if p.Source != "" && p.SourceVersion == "" {
 			p.SourceVersion = version
 		}
-		out.packages = append(out.packages, found{Package: p})
-		return nil
+		return out.system(found{Package: p, vendor: cmp.Or(field["origin"], field["vendor"], field["maintainer"])})
 	})
 }
 
 // dpkgFields are the fields that readDpkg uses.
-var dpkgFields = map[string]bool{"package": true, "version": true, "architecture": true, "source": true, "status": true}
+var dpkgFields = map[string]bool{
+	"package": true, "version": true, "architecture": true, "source": true, "status": true,
+	"maintainer": true, "origin": true, "vendor": true,
+}
 
 // eachParagraph reads control files (deb-control(5)) and hands over the fields
 // of dpkgFields, names in lower case. A broken paragraph does not end it: the
@@ -74,9 +77,12 @@ func eachParagraph(r io.Reader, fn func(map[string]string) error) error {
 	var errs []error
 	field := map[string]string{}
 	any := false
+	full := false
 	flush := func() {
 		if any {
-			if err := fn(field); err != nil && len(errs) < 10 {
+			err := fn(field)
+			full = full || errors.Is(err, errFull)
+			if err != nil && (len(errs) < 10 || full) {
 				errs = append(errs, err)
 			}
 		}
@@ -85,7 +91,7 @@ func eachParagraph(r io.Reader, fn func(map[string]string) error) error {
 	}
 	s := bufio.NewScanner(r)
 	s.Buffer(make([]byte, 0, 16<<10), maxLine)
-	for s.Scan() {
+	for !full && s.Scan() {
 		line := s.Bytes()
 		if len(bytes.TrimSpace(line)) == 0 {
 			flush()
@@ -121,7 +127,7 @@ func readDpkgList(f *file, out *result) error {
 		if p, ok := bytes.CutPrefix(line, []byte("/")); ok && mayMatter(p) {
 			o.hashes = append(o.hashes, hashPath(string(p)))
 		}
-	})
+	}, maxOwned)
 	out.owned = o
 	return err
 }
@@ -137,15 +143,22 @@ func readMD5Sums(f *file, out *result) error {
 				o.hashes = append(o.hashes, hashPath(string(p)))
 			}
 		}
-	})
+	}, maxOwned)
 	out.owned = o
 	return err
 }
 
-func eachLine(r io.Reader, fn func([]byte)) error {
+// maxOwned bounds the list of files of one package.
+const maxOwned = 1_000_000
+
+// eachLine hands over the lines of a text, at most as many as most says.
+func eachLine(r io.Reader, fn func([]byte), most int) error {
 	s := bufio.NewScanner(r)
 	s.Buffer(make([]byte, 0, 16<<10), maxLine)
-	for s.Scan() {
+	for n := 0; s.Scan(); n++ {
+		if n == most {
+			return fmt.Errorf("it has more than %d lines", most)
+		}
 		fn(s.Bytes())
 	}
 	return s.Err()
@@ -195,7 +208,7 @@ func readCopyright(f *file, out *result) error {
 				common = addOnce(common, strings.TrimRight(string(rest[:end]), ".-"))
 			}
 		}
-	})
+	}, maxOwned)
 	if !formal {
 		d.licenses = common
 	}

@@ -258,7 +258,7 @@ func readPom(r io.Reader) (pom, error) {
 		case "version":
 			p.version = value
 		}
-	})
+	}, maxOwned)
 	return p, err
 }
 

@@ -76,18 +76,7 @@ func (x *Extractor) has(p, name string) bool {
 func (c *Collector) wanted(p, plugin string) bool { return c.holds(p) && c.x.has(p, plugin) }
 
 // holds reports whether the layer has a file at a path.
-func (c *Collector) holds(p string) bool {
-	i, _ := slices.BinarySearchFunc(c.paths, hashPath(p), func(e pathEntry, h uint64) int {
-		switch {
-		case e.hash < h:
-			return -1
-		case e.hash > h:
-			return 1
-		}
-		return 0
-	})
-	return i < len(c.paths) && c.paths[i].hash == hashPath(p)
-}
+func (c *Collector) holds(p string) bool { return len(c.at(p)) > 0 }
 
 // relocated copies the packages of a unit to another path.
 func relocated(u unit, to string) []found {

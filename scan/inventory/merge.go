@@ -3,6 +3,7 @@ package inventory
 import (
 	"cmp"
 	"encoding/hex"
+	"fmt"
 	"maps"
 	"path"
 	"slices"
@@ -18,7 +19,8 @@ import (
 // classifiers and language extractors found in them is not told a second time,
 // because the distribution fixes it under its own version. Go and Rust modules
 // in programs are the exception, for they are what was linked in, and so is an
-// operating system without advisories.
+// operating system without advisories, and packages of other makers, for which
+// the maker of the operating system issues none.
 func Merge(layers []*Contents) scan.Inventory {
 	m := &merger{layers: layers, over: newOverlay(layers)}
 	m.files()
@@ -30,6 +32,10 @@ func Merge(layers []*Contents) scan.Inventory {
 	m.sort()
 	return m.out
 }
+
+// maxImage bounds the packages of one image; the largest honest ones have a
+// tenth of it.
+const maxImage = 250_000
 
 type merger struct {
 	layers []*Contents
@@ -123,13 +129,18 @@ func (m *merger) secrets() {
 // packages collects the packages of all visible files, and tells those of the
 // operating system what belongs to them.
 func (m *merger) packages() {
-	system, other := make([]placed, 0, 512), make([]placed, 0, m.count())
+	system, other := make([]placed, 0, 512), make([]placed, 0, min(m.count(), maxImage))
 	history := m.history()
+	left := 0
 	each(m, func(c *Contents) []unit { return c.units }, func(u *unit) origin { return u.origin }, func(i int, u *unit) {
+		if n := len(system) + len(other) + len(u.packages); n > maxImage {
+			left += len(u.packages)
+			return
+		}
 		since := m.since(history[unitKey{u.plugin, u.path}], i)
 		for k := range u.packages {
 			f := &u.packages[k]
-			p := placed{Package: f.Package, owns: f.owns, origin: u.origin}
+			p := placed{Package: f.Package, owns: f.owns, origin: u.origin, vendor: f.vendor}
 			p.Layer = i
 			if since != nil {
 				p.Layer = since[identity(f)]
@@ -141,6 +152,12 @@ func (m *merger) packages() {
 			}
 		}
 	})
+	if left > 0 {
+		m.out.Gaps = append(m.out.Gaps, scan.Gap{
+			Where: "image", What: fmt.Sprintf("it has %d packages beyond the %d that are taken in", left, maxImage),
+			Means: "they are missing from the report", Do: "look at the image: no honest one holds so many",
+		})
+	}
 	m.licenses(system)
 	owner := m.owners(system, other)
 	installed := installedBeside(other)
@@ -148,7 +165,7 @@ func (m *merger) packages() {
 	known := m.finishSystem(system)
 	for i := range other {
 		p := &other[i]
-		if _, owned := owner[p.path]; owned && suppressed(&p.Package, known) {
+		if by, owned := owner[p.path]; owned && !foreign(&m.out.Release, by, p.path) && suppressed(&p.Package, known) {
 			continue
 		}
 		if installed[path.Dir(p.path)+"\x00"+installs[p.Found]] {
@@ -174,7 +191,8 @@ func (m *merger) count() (n int) {
 // placed is a package with its layer, before it is known who owns what.
 type placed struct {
 	scan.Package
-	owns []uint64
+	owns   []uint64
+	vendor string
 	origin
 }
 

@@ -30,8 +30,8 @@ func (m *merger) licenses(system []placed) {
 }
 
 // owners fills Programs of the system's packages and gives, for the path of
-// every other package that is owned, the name of its owner.
-func (m *merger) owners(system, other []placed) map[string]string {
+// every other package that is owned, its owner.
+func (m *merger) owners(system, other []placed) map[string]*placed {
 	lists := map[string]*ownerList{}
 	each(m, func(c *Contents) []ownerList { return c.owners }, func(o *ownerList) origin { return o.origin }, func(_ int, o *ownerList) {
 		lists[o.name+":"+o.arch] = o
@@ -55,7 +55,7 @@ func (m *merger) owners(system, other []placed) map[string]string {
 			}
 		}
 	}
-	owner := map[string]string{}
+	owner := map[string]*placed{}
 	for i := range system {
 		p := &system[i]
 		owns := p.owns
@@ -68,7 +68,7 @@ func (m *merger) owners(system, other []placed) map[string]string {
 		}
 		for _, h := range owns {
 			if w := wanted[h]; w != "" {
-				owner[w] = p.Name
+				owner[w] = p
 				if _, ok := m.byPath["/"+w]; ok {
 					p.Programs = append(p.Programs, "/"+w)
 				}

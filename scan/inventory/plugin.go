@@ -59,6 +59,23 @@ type result struct {
 	users    map[string]int
 	owned    *ownerList
 	doc      *doc
+	size     int // of packages added by system, in bytes of memory
+}
+
+// errFull ends the reading of a package database that is beyond all measure,
+// before what is in it fills memory.
+var errFull = fmt.Errorf("it lists more than %d packages, or takes more than %d MiB of memory", maxPackages, maxKept>>20)
+
+// system records a package of the operating system; errFull ends the file.
+func (r *result) system(p found) error {
+	if p.longest() > maxText {
+		return fmt.Errorf("package %.40q: a name or version has more than %d bytes", p.Name, maxText)
+	}
+	r.packages = append(r.packages, p)
+	if r.size += p.weight(); r.size > maxKept || len(r.packages) > maxPackages {
+		return errFull
+	}
+	return nil
 }
 
 // add records a package of a language ecosystem.
@@ -70,6 +87,46 @@ func (r *result) add(p scan.Package) { r.packages = append(r.packages, found{Pac
 type found struct {
 	scan.Package
 	owns []uint64 // hashes of the paths it owns
+	// vendor is who made a package of the operating system, as far as its
+	// database says so; see foreign.
+	vendor string
+}
+
+// longest is the length of the longest text of a package.
+func (p *found) longest() (n int) {
+	for _, s := range []string{p.Name, p.Version, p.PURL, p.Source, p.SourceVersion, p.Arch, p.Module} {
+		n = max(n, len(s))
+	}
+	return n
+}
+
+// weight is about how much memory a package takes.
+func (p *found) weight() int {
+	n := 512 + 8*len(p.owns) + len(p.Name) + len(p.Version) + len(p.PURL) + len(p.Source) + len(p.SourceVersion) + len(p.Path) + len(p.vendor)
+	for _, l := range p.Licenses {
+		n += 16 + len(l)
+	}
+	return n
+}
+
+// weight is about how much memory a result takes.
+func (r *result) weight() (n int) {
+	for i := range r.packages {
+		n += r.packages[i].weight()
+	}
+	for name := range r.users {
+		n += 64 + len(name)
+	}
+	if r.owned != nil {
+		n += 128 + 8*len(r.owned.hashes)
+	}
+	if r.doc != nil {
+		n += 128
+		for _, l := range r.doc.licenses {
+			n += 16 + len(l)
+		}
+	}
+	return n
 }
 
 // run lets a plugin read a file; a panic is an error like any other.

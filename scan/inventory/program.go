@@ -160,6 +160,9 @@ func (c *Collector) program(o origin, e *walk.Entry, kind uint8, p *programScan)
 		})
 		return
 	}
+	if !c.keep(o, 128+len(e.Path)) {
+		return
+	}
 	f := program{origin: o, size: e.Size, mode: e.Mode, uid: e.UID, kind: kind}
 	p.hash.Sum(f.digest[:0])
 	c.out.files = append(c.out.files, f)

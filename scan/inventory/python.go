@@ -88,7 +88,7 @@ func pythonMetadata(r io.Reader, out *result, where string) error {
 				classifiers = append(classifiers, l[strings.LastIndex(l, ":")+1:])
 			}
 		}
-	})
+	}, maxMetadata)
 	if err != nil && (field["name"] == "" || field["version"] == "") {
 		return err
 	}

@@ -31,6 +31,11 @@ func isRPMDatabase(p string) bool {
 // own, but are no software.
 func readRPM(f *file, out *result) error {
 	var errs []error
+	note := func(err error) {
+		if len(errs) < 10 {
+			errs = append(errs, err)
+		}
+	}
 	err := rpmdb.Read(f.at, f.size, func(header []byte) error {
 		h, err := rpmdb.Parse(header)
 		if err != nil {
@@ -42,7 +47,7 @@ func readRPM(f *file, out *result) error {
 		if h.Name == "gpg-pubkey" {
 			return nil
 		}
-		p := found{Package: scan.Package{Name: h.Name, Version: h.Version, Arch: h.Arch, Module: h.Module}}
+		p := found{Package: scan.Package{Name: h.Name, Version: h.Version, Arch: h.Arch, Module: h.Module}, vendor: h.Vendor}
 		if h.Release != "" {
 			p.Version += "-" + h.Release
 		}
@@ -61,14 +66,18 @@ func readRPM(f *file, out *result) error {
 				p.Source, p.SourceVersion = name, version
 			}
 		} else if h.SourceRPM != "" && h.SourceRPM != "(none)" {
-			errs = append(errs, fmt.Errorf("package %s: source %q is no name of a source package", h.Name, h.SourceRPM))
+			note(fmt.Errorf("package %s: source %q is no name of a source package", h.Name, h.SourceRPM))
 		}
 		for _, path := range h.Files {
 			if b := []byte(strings.TrimPrefix(path, "/")); mayMatter(b) {
 				p.owns = append(p.owns, hashPath(string(b)))
 			}
 		}
-		out.packages = append(out.packages, p)
+		if err := out.system(p); errors.Is(err, errFull) {
+			return err
+		} else if err != nil {
+			note(err)
+		}
 		return nil
 	})
 	return errors.Join(append(errs, err)...)

@@ -20,8 +20,9 @@ import (
 	"github.com/google/osv-scalibr/log"
 )
 
-// maxLockFile bounds the files that the library reads whole.
-const maxLockFile = 64 << 20
+// maxLockFile bounds the files that the library reads whole, at many times their
+// size in memory; the largest honest ones have a third of it.
+const maxLockFile = 16 << 20
 
 // quiet keeps the library from writing to standard error: what matters of it
 // comes back as an error and becomes a Gap.

@@ -353,7 +353,7 @@ func TestBounds(t *testing.T) {
 	for range 2 {
 		c.extract(pl, origin{path: "x"}, &file{path: "x"})
 	}
-	if len(c.out.units) != 1 || len(c.out.units[0].packages) != 1 || len(c.out.gaps) != 2 || !strings.Contains(c.out.gaps[0].What, "more than 300000 packages") {
+	if len(c.out.units) != 1 || len(c.out.units[0].packages) != 1 || len(c.out.gaps) != 2 || !strings.Contains(c.out.gaps[0].What, "more than 100000 packages") {
 		t.Errorf("%+v", c.out)
 	}
 	c.out.files = make([]program, maxPrograms)

@@ -10,6 +10,9 @@ package walk
 
 import (
 	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
 	"io"
 	"time"
 
@@ -108,6 +111,15 @@ type Want struct {
 	DiffID    string // of the uncompressed tar
 	Size      int64  // of the blob
 	MediaType string
+}
+
+// Key is a short text that differs for limits under which a layer may come out
+// differently. A walk that ran out of time gives no result, so time is not in it.
+func (l Limits) Key() string {
+	l = l.filled()
+	l.Time = 0
+	sum := sha256.Sum256(fmt.Append(nil, l))
+	return hex.EncodeToString(sum[:6])
 }
 
 // Result is what a walk can tell of a layer as a whole.
