@@ -54,6 +54,7 @@ type FollowFunc func(ctx context.Context, afterSeq uint64, q store.Query, fn fun
 // Deps are the rooms and tools the console works with. All are needed.
 type Deps struct {
 	Platform Platform
+	Images   Images
 	Store    store.Store
 	Follow   FollowFunc
 	// Record keeps events of the console itself (sign-in, refusals, changes).
@@ -103,7 +104,7 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	setDefault(&cfg.read, 30*time.Second)
 	setDefault(&cfg.write, 60*time.Second)
 	setDefault(&cfg.stream, 10*time.Second)
-	if deps.Platform == nil || deps.Store == nil || deps.Follow == nil || deps.Record == nil || deps.Log == nil || deps.Now == nil || deps.Rand == nil {
+	if deps.Platform == nil || deps.Images == nil || deps.Store == nil || deps.Follow == nil || deps.Record == nil || deps.Log == nil || deps.Now == nil || deps.Rand == nil {
 		return nil, errors.New("make console: every field of Deps is needed")
 	}
 	s := &Server{

@@ -42,6 +42,8 @@ func (s *Server) fail(ctx context.Context, doing string, err error) error {
 		return problem(http.StatusConflict, "conflict", "Cannot "+doing+": "+err.Error())
 	case errors.Is(err, ErrRefused), errors.Is(err, access.ErrInvalid), errors.Is(err, store.ErrCursor):
 		return problem(http.StatusUnprocessableEntity, "refused", "Cannot "+doing+": "+err.Error())
+	case errors.Is(err, ErrBusy):
+		return problem(http.StatusTooManyRequests, "busy", "Cannot "+doing+": "+err.Error())
 	case ctx.Err() != nil:
 		return problem(http.StatusServiceUnavailable, "stopped", "The request was given up before it was done.")
 	}

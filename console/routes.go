@@ -51,6 +51,7 @@ func (s *Server) routes(dist fs.FS) error {
 	s.eventRoutes(r)
 	s.policyRoutes(r)
 	s.actionRoutes(r)
+	s.imageRoutes(r)
 	s.userRoutes(r)
 	s.descriptionRoute(r)
 	for id := range r.left {
@@ -67,6 +68,7 @@ func (s *Server) routes(dist fs.FS) error {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		fmt.Fprintln(w, "ok")
 	})
+	s.hookRoute()
 	s.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		if safe(r.Method) && !strings.HasPrefix(r.URL.Path, "/api/") {
 			pages.ServeHTTP(w, r)

@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"github.com/gabion-dev/gabion/api/v1alpha1"
+	"github.com/gabion-dev/gabion/cli/platform/images"
 	"github.com/gabion-dev/gabion/console"
 	"github.com/gabion-dev/gabion/content"
 	"github.com/gabion-dev/gabion/event"
@@ -64,6 +65,11 @@ type Config struct {
 	Retention store.Retention
 	// Runtimes are the sockets to ask; zero: the usual places.
 	Runtimes container.Config
+	// Images bounds what is kept of scanned images.
+	Images images.Config
+	// Database is the file of advisories; empty: the local one, else the one
+	// inside the program.
+	Database string
 	// NoHold lets starting containers run before their policy is in force.
 	NoHold bool
 }
@@ -84,6 +90,7 @@ type Platform struct {
 	discovery *container.Discovery
 	agent     *agent.Agent
 	folder    *folder.Folder
+	images    imagesPart
 	console   *console.Server
 	group     *lifecycle.Group
 	library   *content.Library
@@ -171,8 +178,11 @@ func Open(ctx context.Context, cfg Config, log *slog.Logger) (p *Platform, err e
 	}); err != nil {
 		return p, err
 	}
+	if p.images, err = p.openImages(ctx); err != nil {
+		return p, err
+	}
 	if p.console, err = console.New(console.Config{Listen: cfg.Listen, Hosts: cfg.Hosts, Socket: cfg.Socket, DataDir: cfg.Data}, console.Deps{
-		Platform: p, Store: p.store, Follow: p.recorder.Follow, Log: log, Now: time.Now, Rand: rand.Reader,
+		Platform: p, Images: p.images.room, Store: p.store, Follow: p.recorder.Follow, Log: log, Now: time.Now, Rand: rand.Reader,
 		Record: func(_ context.Context, e event.Event) error { p.recorder.Record(e); return nil },
 	}); err != nil {
 		return p, err
@@ -206,6 +216,7 @@ func (p *Platform) Close() error {
 	if p.discovery != nil {
 		errs = append(errs, p.discovery.Close())
 	}
+	errs = append(errs, p.images.close())
 	if p.bus != nil {
 		errs = append(errs, p.bus.Close())
 	}
@@ -259,6 +270,7 @@ func (p *Platform) units() []lifecycle.Unit {
 				}
 			})
 		}},
+		{Name: "images", MayFail: true, Run: func(ctx context.Context, r lifecycle.Reporter) error { return p.images.room.Run(ctx, r) }},
 		{Name: "console", MayFail: true, Run: simple(p.console.Run)},
 	}
 }
@@ -285,11 +297,16 @@ func (p *Platform) load(ctx context.Context, st folder.State) {
 	p.mu.Unlock()
 
 	var responses []*v1alpha1.ResponsePolicy
+	var targets []*v1alpha1.ScanTarget
 	for _, d := range st.Set.Documents() {
-		if r, ok := d.Object.(*v1alpha1.ResponsePolicy); ok {
-			responses = append(responses, r)
+		switch o := d.Object.(type) {
+		case *v1alpha1.ResponsePolicy:
+			responses = append(responses, o)
+		case *v1alpha1.ScanTarget:
+			targets = append(targets, o)
 		}
 	}
+	p.images.room.SetTargets(targets)
 	if err := p.responder.SetPolicies(responses); err != nil {
 		p.log.Error("load response policies", "err", err)
 	}

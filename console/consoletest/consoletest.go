@@ -23,19 +23,20 @@ import (
 // World is the made-up node and what it stores.
 type World struct {
 	Platform *Platform
+	Images   *Images
 	Store    *Memory
 }
 
 // NewWorld makes a world whose history ends now.
 func NewWorld(now func() time.Time) *World {
 	m := NewMemory(now)
-	return &World{Platform: newPlatform(now(), m), Store: m}
+	return &World{Platform: newPlatform(now(), m), Images: newImages(now()), Store: m}
 }
 
 // Deps are what console.New wants of the world.
 func (w *World) Deps(log *slog.Logger, now func() time.Time) console.Deps {
 	return console.Deps{
-		Platform: w.Platform, Store: w.Store, Follow: w.Store.Follow, Log: log, Now: now, Rand: rand.Reader,
+		Platform: w.Platform, Images: w.Images, Store: w.Store, Follow: w.Store.Follow, Log: log, Now: now, Rand: rand.Reader,
 		Record: func(ctx context.Context, e event.Event) error {
 			_, err := w.Store.Append(ctx, []event.Event{e})
 			return err
