@@ -190,6 +190,10 @@ func outputFlag(cmd *cobra.Command, into *string, formats ...string) {
 				return nil
 			}
 		}
-		return exit(ExitUsage, fmt.Errorf("unknown format %q of --output; use one of: %s", *into, strings.Join(formats, ", ")))
+		code := ExitUsage
+		if scans(c) {
+			code = ScanFailed
+		}
+		return exit(code, fmt.Errorf("unknown format %q of --output; use one of: %s", *into, strings.Join(formats, ", ")))
 	}
 }

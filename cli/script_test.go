@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -41,6 +42,11 @@ func TestMain(m *testing.M) {
 //	plain stdout|stderr   no control character but line ends
 //	[uid0]                this is root
 //	fill FILE BYTES TEXT [HEAD]   FILE is HEAD, then TEXT over and over up to BYTES
+//	sample                        write what testdata/sample holds: layers and advisories
+//	image NAME[.tar] LAYER...     an image of folders: a docker-archive, else an OCI layout
+//	registry LAYOUT...            a registry at $REGISTRY that holds them as shop/NAME:1
+//	address VAR                   $VAR is an address that nothing listens on
+//	reach ADDRESS                 wait until something does
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
@@ -50,6 +56,10 @@ func TestScripts(t *testing.T) {
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("GABION_SOCKET", "/nonexistent/gabion.sock")
 			env.Setenv("TERM", "xterm-256color") // no terminal all the same
+			// Nothing of whoever runs the tests, and nothing left behind.
+			env.Setenv("HOME", filepath.Join(env.WorkDir, "home"))
+			env.Setenv("XDG_CACHE_HOME", filepath.Join(env.WorkDir, "home/cache"))
+			env.Setenv("DOCKER_CONFIG", filepath.Join(env.WorkDir, "home/docker"))
 			return nil
 		},
 		Condition: func(cond string) (bool, error) {
@@ -58,7 +68,10 @@ func TestScripts(t *testing.T) {
 			}
 			return false, fmt.Errorf("unknown condition %q", cond)
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"code": code, "json": isJSON, "plain": isPlain, "fill": fill},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"code": code, "json": isJSON, "plain": isPlain, "fill": fill,
+			"sample": sample, "image": makeImage, "registry": startRegistry, "address": freeAddress, "reach": reach,
+		},
 	})
 }
 

@@ -53,7 +53,7 @@ func (o *Options) decisionFlags(f *pflag.FlagSet) {
 	f.StringArrayVar(&o.VEX, "vex", nil, "take statements from the VEX document `FILE` (OpenVEX, CSAF, CycloneDX)")
 	f.StringVar(&o.Base, "base", "", "the image is built on `IMAGE`; tells what that brought from the image's own")
 	f.BoolVar(&o.NewOnly, "new-only", false, "thresholds count only what the base image did not bring")
-	f.StringSliceVar(&o.Allow, "allow-license", nil, "licences other than these `IDS` fail")
+	f.StringSliceVar(&o.Allow, "allow-license", nil, "licences other than these `IDS` fail; NOASSERTION is where a package tells none")
 	f.StringSliceVar(&o.Deny, "deny-license", nil, "these `IDS` of licences fail")
 }
 

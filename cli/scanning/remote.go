@@ -19,7 +19,18 @@ import (
 // everything else only those layers are read here that the server does not
 // know. Thresholds are judged here, by what this job was told.
 func Remote(ctx context.Context, c *server.Client, ref string, o Options) (*scan.Report, error) {
-	o.Skip = append(slices.Clone(o.Skip), "vulnerabilities")
+	for _, f := range []struct {
+		name string
+		set  bool
+	}{
+		{"--skip", len(o.Skip) > 0}, {"--files", o.Files},
+		{"--allow-license", len(o.Allow) > 0}, {"--deny-license", len(o.Deny) > 0}, {"--exceptions", len(o.Exceptions) > 0},
+	} {
+		if f.set {
+			return nil, fmt.Errorf("%s is for the server to say, to gabion scan serve; leave it out, or scan without --server", f.name)
+		}
+	}
+	o.Skip = []string{"vulnerabilities"}
 	s, err := Setup(o)
 	if err != nil {
 		return nil, err
@@ -122,9 +133,6 @@ func fileDecisions(o Options) (server.Decisions, error) {
 			return d, fmt.Errorf("read VEX document: %w", err)
 		}
 		d.VEX = append(d.VEX, data)
-	}
-	if len(o.Exceptions) > 0 {
-		return d, errors.New("--server takes no --exceptions; they belong to the server")
 	}
 	return d, nil
 }

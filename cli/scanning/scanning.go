@@ -191,12 +191,12 @@ func (s *Session) decisions(o Options) error {
 			return err
 		}
 	case o.Ignore != "" || !errors.Is(err, os.ErrNotExist):
-		return fmt.Errorf("read ignore file: %w", err)
+		return fmt.Errorf("read ignore file: %w; check --ignore-file", err)
 	}
 	for _, file := range o.VEX {
 		data, err := os.ReadFile(file)
 		if err != nil {
-			return fmt.Errorf("read VEX document: %w", err)
+			return fmt.Errorf("read VEX document: %w; check --vex", err)
 		}
 		doc, err := vex.Parse(file, data)
 		if err != nil {
@@ -319,11 +319,11 @@ func (s *Session) openDatabase(o Options) error {
 	s.Engine.DB = db
 	info := db.Info()
 	if age := o.Now.Sub(info.Data); age > StaleAfter {
-		from := ""
+		of := "the database"
 		if info.Embedded {
-			from = ", inside this program"
+			of = "the database inside this program"
 		}
-		s.Notes = append(s.Notes, fmt.Sprintf("the newest advisory in the database%s is %d days old: what was published since is not found; get a newer one: gabion db update", from, int(age.Hours()/24)))
+		s.Notes = append(s.Notes, fmt.Sprintf("the newest advisory of %s is %d days old: what was published since is not found; get a newer one: gabion db update", of, int(age.Hours()/24)))
 	}
 	for _, src := range info.Sources {
 		if src.Partial != "" && !info.Embedded {
@@ -337,7 +337,11 @@ func (s *Session) openDatabase(o Options) error {
 // else the snapshot inside the program.
 func OpenDatabase(file string) (*vuln.DB, error) {
 	if file != "" {
-		return vuln.Open(file)
+		db, err := vuln.Open(file)
+		if errors.Is(err, os.ErrNotExist) {
+			err = fmt.Errorf("open database: %s is not there; build one with gabion db build, or leave it out: there is one inside this program", file)
+		}
+		return db, err
 	}
 	place, err := pack.DefaultPlace(os.Getenv)
 	if err != nil {

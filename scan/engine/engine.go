@@ -55,7 +55,8 @@ type Options struct {
 	Secrets *secret.Scanner
 	Checks  bool
 	Files   bool // list executables with their digests
-	// Allow and Deny are licence expressions; see licence.List.
+	// Allow and Deny are licence expressions; see licence.List. With an Allow
+	// list, what stands on neither is denied.
 	Allow, Deny []string
 	Licenses    bool
 
@@ -408,6 +409,12 @@ func Assemble(c *Content, o Options) (*scan.Report, error) {
 		licenses, err := licence.List(r.Packages, o.Allow, o.Deny)
 		if err != nil {
 			return nil, err
+		}
+		// A list of what is allowed is meant to be the whole of it.
+		for i := range licenses {
+			if len(o.Allow) > 0 && licenses[i].Verdict == licence.Unlisted {
+				licenses[i].Verdict = licence.Denied
+			}
 		}
 		r.Licenses = licenses
 	}
