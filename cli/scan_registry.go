@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/gabion-dev/gabion/api/v1alpha1"
@@ -52,6 +53,7 @@ policies folder.`,
 			if err != nil {
 				return err
 			}
+			o.Environment(os.Getenv)
 			s, err := scanning.Setup(o)
 			if err != nil {
 				return exit(ScanFailed, err)
@@ -76,18 +78,22 @@ policies folder.`,
 		},
 	}
 	f := cmd.Flags()
-	o.Flags(f)
-	f.StringVar(&results, "results", "gabion-reports", "keep a report for every image in `DIR`")
-	f.StringArrayVar(&t.Repositories, "repository", nil, "scan the repository `NAME`; default: those of the registry's list")
-	f.StringArrayVar(&t.Include, "include", nil, "of the registry's list, only repositories like `GLOB`")
-	f.StringArrayVar(&t.Exclude, "exclude", nil, "no repositories like `GLOB`")
-	f.StringArrayVar(&t.Tags.Include, "tag", nil, "only tags like `GLOB`")
-	f.StringArrayVar(&t.Tags.Exclude, "exclude-tag", nil, "no tags like `GLOB`")
-	f.IntVar(&t.Tags.Newest, "newest", 0, "of each repository, only the `N` newest tags")
-	f.IntVar(&t.Parallel, "parallel", 0, "scan `N` images at once; default: 2")
-	f.Var(sizeValue{&rate}, "bytes-per-second", "pull no faster than `SIZE` a second")
-	f.BoolVar(&follow, "follow", false, "go on by the schedule of each ScanTarget until Ctrl-C")
+	f.SortFlags = false
 	outputFlag(cmd, &output, "table", "json")
+	f.StringVar(&results, "results", "gabion-reports", "keep a report for every image in `DIR`")
+	f.BoolVar(&follow, "follow", false, "go on by the schedule of each ScanTarget until Ctrl-C")
+	scanning.Group(f, "Which images, and how fast", func(f *pflag.FlagSet) {
+		f.StringArrayVar(&t.Repositories, "repository", nil, "scan the repository `NAME`; default: those of the registry's list")
+		f.StringArrayVar(&t.Include, "include", nil, "of the registry's list, only repositories like `GLOB`")
+		f.StringArrayVar(&t.Exclude, "exclude", nil, "no repositories like `GLOB`")
+		f.StringArrayVar(&t.Tags.Include, "tag", nil, "only tags like `GLOB`")
+		f.StringArrayVar(&t.Tags.Exclude, "exclude-tag", nil, "no tags like `GLOB`")
+		f.IntVar(&t.Tags.Newest, "newest", 0, "of each repository, only the `N` newest tags")
+		f.IntVar(&t.Parallel, "parallel", 0, "scan `N` images at once; default: 2")
+		f.Var(sizeValue{&rate}, "bytes-per-second", "pull no faster than `SIZE` a second")
+	})
+	o.Flags(f)
+	completeScan(cmd)
 	return cmd
 }
 
@@ -172,6 +178,9 @@ func sweep(ctx context.Context, env *Env, targets []sweepTarget, deps registry.D
 			return exit(ScanFailed, err)
 		}
 		sum, err := s.Sweep(ctx)
+		if ctx.Err() != nil {
+			return exit(ScanFailed, errors.New("interrupted: what was scanned by now is kept, and the next sweep goes on from there"))
+		}
 		if err != nil {
 			return exit(ScanFailed, fmt.Errorf("%s: %w", t.Name, err))
 		}
