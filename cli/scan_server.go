@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/gabion-dev/gabion/cli/scanning"
+	"github.com/gabion-dev/gabion/internal/lean"
 	"github.com/gabion-dev/gabion/internal/version"
 	"github.com/gabion-dev/gabion/scan"
 	"github.com/gabion-dev/gabion/scan/engine"
@@ -59,6 +60,7 @@ func scanOne(ctx context.Context, env *Env, ref string, o scanning.Options, remo
 		}
 		return scanning.Remote(ctx, c, ref, o)
 	}
+	_ = lean.Drop() // what cannot be given back stays, that is all; again when everything is set up
 	s, err := scanning.Setup(o)
 	if err != nil {
 		return nil, err
@@ -67,6 +69,7 @@ func scanOne(ctx context.Context, env *Env, ref string, o scanning.Options, remo
 	for _, n := range s.Notes {
 		env.Err.Printf("note: %s\n", n)
 	}
+	defer beLean(&s.Engine)()
 	return engine.Scan(ctx, ref, s.Engine)
 }
 
