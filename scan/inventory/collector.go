@@ -67,7 +67,7 @@ func (c *Collector) Visit(e *walk.Entry, r io.Reader) error {
 		}
 	case walk.Hardlink:
 		if c.keep(o, len(e.Path)+len(e.Target)+64) {
-			c.links = append(c.links, link{o, e.Target})
+			c.links = append(c.links, link{o, e.Target, e.Mode})
 		}
 	case walk.Symlink:
 		if !c.keep(o, 2*(len(e.Path)+len(e.Target))+64) {

@@ -52,6 +52,7 @@ var programKinds = [...]string{"elf", "library", "script"}
 type link struct {
 	origin
 	target string
+	mode   uint32 // of the file, from then on; has no meaning beyond Finish
 }
 
 type release struct {

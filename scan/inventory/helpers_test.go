@@ -25,7 +25,7 @@ func reg(path, text string) item   { return item{path: path, mode: 0o644, text: 
 func exe(path, text string) item   { return item{path: path, mode: 0o755, text: text} }
 func dir(path string) item         { return item{path: path, typ: walk.Directory, mode: 0o755} }
 func symlink(path, to string) item { return item{path: path, typ: walk.Symlink, text: to} }
-func hard(path, to string) item    { return item{path: path, typ: walk.Hardlink, text: to} }
+func hard(path, to string) item    { return item{path: path, typ: walk.Hardlink, mode: 0o755, text: to} }
 func gone(path string) item        { return item{path: path, typ: walk.Whiteout} }
 func opaqueDir(path string) item   { return item{path: path, typ: walk.Opaque} }
 func big(path string, r io.Reader, n int64) item {

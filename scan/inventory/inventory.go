@@ -51,7 +51,7 @@ type Config struct {
 
 // contentsVersion changes with the meaning of a Contents: raise it whenever
 // code outside of the plugins changes what a layer leaves behind.
-const contentsVersion = 2
+const contentsVersion = 3
 
 // Extractor looks at layers. It is safe for concurrent use.
 type Extractor struct {

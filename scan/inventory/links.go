@@ -15,6 +15,7 @@ func (c *Collector) resolveLinks() {
 		return
 	}
 	targets := map[string][]origin{}
+	mode := map[string]uint32{} // of files with several names: that of the last entry
 	first := map[string]string{}
 	for i := range c.links {
 		l := &c.links[i]
@@ -23,9 +24,15 @@ func (c *Collector) resolveLinks() {
 		}
 		first[l.path] = l.target
 		targets[l.target] = append(targets[l.target], l.origin)
+		mode[l.target] = l.mode
 	}
 	out := c.out
 	known := map[int]bool{} // links whose target is a program of this layer
+	for i := range out.files {
+		if m, ok := mode[out.files[i].path]; ok {
+			out.files[i].mode = m
+		}
+	}
 	for _, f := range slices.Clone(out.files) {
 		for _, l := range targets[f.path] {
 			known[l.seq] = true
@@ -38,7 +45,7 @@ func (c *Collector) resolveLinks() {
 	for _, u := range slices.Clone(out.units) {
 		for _, l := range targets[u.path] {
 			read[linkPlugin{l.seq, u.plugin}] = true
-			if u.plugin != programPlugin && !c.x.has(l.path, u.plugin) {
+			if !inPrograms[u.plugin] && !c.x.has(l.path, u.plugin) {
 				continue
 			}
 			out.units = append(out.units, unit{l, u.plugin, relocated(u, l.path)})
@@ -60,6 +67,9 @@ func (c *Collector) resolveLinks() {
 		}
 	}
 }
+
+// inPrograms are the plugins that read programs, whatever their name.
+var inPrograms = map[string]bool{programPlugin: true, goPlugin: true, rustPlugin: true}
 
 type linkPlugin struct {
 	seq    int

@@ -227,8 +227,8 @@ func suppressed(p *scan.Package, known bool) bool {
 	return p.Ecosystem == binaryEcosystem || known && p.Found != goPlugin && p.Found != rustPlugin
 }
 
-// oneBinary tells a program that has several names once, by its first name:
-// a hard link in a layer is a file of its own in a directory.
+// oneBinary tells what is in a program that has several names once, by its first
+// name: which of them is the link depends on the order of the layer.
 func (m *merger) oneBinary() {
 	digest := func(p *scan.Package) string {
 		if i, ok := m.byPath[p.Path]; ok {
@@ -239,7 +239,7 @@ func (m *merger) oneBinary() {
 	type key struct{ name, version, digest string }
 	first := map[key]string{}
 	for i := range m.out.Packages {
-		if p := &m.out.Packages[i]; p.Ecosystem == binaryEcosystem {
+		if p := &m.out.Packages[i]; inPrograms[p.Found] {
 			k := key{p.Name, p.Version, digest(p)}
 			if f, ok := first[k]; !ok || p.Path < f {
 				first[k] = p.Path
@@ -247,7 +247,7 @@ func (m *merger) oneBinary() {
 		}
 	}
 	m.out.Packages = slices.DeleteFunc(m.out.Packages, func(p scan.Package) bool {
-		return p.Ecosystem == binaryEcosystem && first[key{p.Name, p.Version, digest(&p)}] != p.Path
+		return inPrograms[p.Found] && first[key{p.Name, p.Version, digest(&p)}] != p.Path
 	})
 }
 

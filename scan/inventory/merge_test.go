@@ -3,10 +3,12 @@ package inventory
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"os"
 	"slices"
 	"testing"
 
 	"github.com/gabion-dev/gabion/scan"
+	"github.com/gabion-dev/gabion/scan/walk"
 )
 
 const (
@@ -162,6 +164,41 @@ func TestHardLinksLikeFiles(t *testing.T) {
 	}
 	if !slices.Equal(links.Files, files.Files) {
 		t.Errorf("layer: %+v\ndirectory: %+v", links.Files, files.Files)
+	}
+}
+
+// What is in a program is told for as long as one of its names is there, and by
+// the first of them, whichever name the layer has first.
+func TestHardLinkedGoProgram(t *testing.T) {
+	own, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(own)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := merged(t, []item{exe("bin/b", string(b)), hard("bin/a", "bin/b")})
+	if len(want.Packages) == 0 || want.Packages[0].Path != "/bin/a" {
+		t.Fatalf("packages %+v", want.Packages)
+	}
+	for name, layers := range map[string][][]item{
+		"in order":               {{exe("bin/a", string(b)), hard("bin/b", "bin/a")}},
+		"copies":                 {{exe("bin/b", string(b)), exe("bin/a", string(b))}},
+		"the other name is gone": {{exe("bin/b", string(b)), hard("bin/a", "bin/b")}, {gone("bin/b")}},
+	} {
+		if got := merged(t, layers...); !slices.EqualFunc(got.Packages, want.Packages, func(a, b scan.Package) bool { return a.PURL == b.PURL && a.Path == b.Path }) {
+			t.Errorf("%s: %d packages, want %d", name, len(got.Packages), len(want.Packages))
+		}
+	}
+}
+
+// The entry of a hard link sets the mode of the file, for all its names: a
+// setuid bit must not hide there.
+func TestHardLinkSetsTheMode(t *testing.T) {
+	inv := merged(t, []item{exe("bin/su", elf("x")), {path: "lib/.x", typ: walk.Hardlink, mode: 0o4755, text: "bin/su"}})
+	if len(inv.Files) != 2 || inv.Files[0].Mode != 0o4755 || inv.Files[1].Mode != 0o4755 {
+		t.Errorf("files %+v", inv.Files)
 	}
 }
 

@@ -45,7 +45,7 @@ type entry struct {
 func file(path, text string) entry  { return entry{path: path, text: text, mode: 0o644} }
 func program(path, s string) entry  { return entry{path: path, text: s, mode: 0o755} }
 func symlink(path, to string) entry { return entry{path: path, typ: tar.TypeSymlink, link: to} }
-func hardlink(p, to string) entry   { return entry{path: p, typ: tar.TypeLink, link: to} }
+func hardlink(p, to string) entry   { return entry{path: p, typ: tar.TypeLink, link: to, mode: 0o755} }
 func folder(path string) entry      { return entry{path: path + "/", typ: tar.TypeDir, mode: 0o755} }
 
 func tarOf(t testing.TB, entries ...entry) []byte {
