@@ -97,6 +97,11 @@ const pages = {
   overview: '/',
   workloads: '/workloads',
   workload: '/workloads/shop/checkout',
+  images: '/images',
+  image: '/images/sha256%3A' + 'd1'.repeat(32),
+  'findings of an image': '/images/sha256%3A' + 'd1'.repeat(32) + '?tab=findings',
+  'layers of an image': '/images/sha256%3A' + 'd1'.repeat(32) + '?tab=layers',
+  'incomplete image': '/images/sha256%3A' + 'db'.repeat(32),
   'blind workload': '/workloads/ops/node-exporter',
   'idle workload': '/workloads/shop/invoice-batch',
   events: '/events',
@@ -383,6 +388,70 @@ test('trouble and emptiness are said', async () => {
     await page.getByLabel('State').selectOption('blind')
     await page.getByText('The console does not answer').waitFor()
     await page.unroute('**/api/v1/workloads*')
+  })
+})
+
+test('images are ranked, filtered, and told to be incomplete when they are', async () => {
+  await visit(async (page) => {
+    await go(page, '/images')
+    const rows = page.locator('tbody tr')
+    await rows.first().getByRole('link', { name: /careless\/dashboard/ }).waitFor()
+    assert.equal(await rows.count(), 4)
+    await rows.filter({ hasText: 'postgres:16' }).getByText('INCOMPLETE').waitFor()
+    await page.getByRole('button', { name: 'Exploited' }).click()
+    await page.getByText('1 image', { exact: true }).first().waitFor()
+    assert.match(page.url(), /kev=true/)
+    await page.getByLabel('State of the scan').selectOption('incomplete')
+    await page.getByText('No image matches').waitFor()
+    await page.getByRole('button', { name: 'Clear' }).click()
+    await page.getByLabel('Search images').fill('postgres')
+    await page.getByRole('link', { name: 'postgres:16' }).click()
+    await page.getByText('INCOMPLETE: 2 things could not be examined').waitFor()
+    await page.getByText('nothing in this layer was examined').waitFor()
+    await page.getByRole('link', { name: /^Secrets & checks/ }).click()
+    await page.getByText('Nothing was found in what could be examined').first().waitFor()
+    assert.equal(await page.getByText('No secret was found').count(), 0)
+  })
+})
+
+test('an image tells what to do, what it holds and where it runs', async () => {
+  await visit(async (page) => {
+    await go(page, '/images/sha256%3A' + 'd1'.repeat(32))
+    await page.getByText('upgrade Maven org.apache.logging.log4j').waitFor()
+    await page.getByRole('region', { name: 'Beyond what is allowed' }).getByText('CVE-2021-44228').waitFor()
+    await page.getByRole('link', { name: /^Findings/ }).click()
+    const first = page.locator('tbody tr').first()
+    await first.getByText('Exploited').waitFor()
+    await first.getByText('Used here').waitFor()
+    await page.getByRole('button', { name: 'Next' }).click()
+    await page.getByText('131 findings, 51 to 100 shown').waitFor()
+    await page.getByRole('button', { name: /^Settled/ }).click()
+    await page.getByText('no Perl is started').waitFor()
+    await page.getByRole('link', { name: /^Packages/ }).click()
+    await page.getByLabel('Search packages').fill('lib411')
+    await page.getByText('1 package', { exact: true }).waitFor()
+    const file = page.waitForEvent('download')
+    await page.getByRole('link', { name: 'CycloneDX' }).click()
+    assert.match((await file).suggestedFilename(), /^registry\.ops\.example-careless-dashboard/)
+    await page.getByRole('link', { name: /^Where it runs/ }).click()
+    await page.getByRole('link', { name: 'ops/dashboard' }).click()
+    await page.waitForURL('**/workloads/ops/dashboard')
+  })
+})
+
+test('an operator asks for a scan, and hears when too many wait', async () => {
+  await visit(async (page) => {
+    await go(page, '/')
+    await page.keyboard.press('g')
+    await page.keyboard.press('i')
+    await page.getByLabel('Reference of an image to scan').fill('registry.example/app:1')
+    await page.keyboard.press('Enter')
+    await page.getByRole('region', { name: 'Scans that were asked for' }).getByText('registry.example/app:1').waitFor()
+    await page.getByRole('button', { name: 'Scan registry.shop.example/search:3.1.0' }).click()
+    await page.getByText('registry.shop.example/search:3.1.0 will be scanned.').waitFor()
+    await page.getByLabel('Reference of an image to scan').fill('registry.example/more:1')
+    await page.getByRole('button', { name: 'Scan image' }).click()
+    await page.getByText('too much is waiting already').waitFor()
   })
 })
 

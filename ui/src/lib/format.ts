@@ -39,6 +39,10 @@ export function bytes(n: number): string {
 
 export const refText = (r?: Ref): string => (r?.name ? `${r.namespace}/${r.name}` : '')
 export const workloadURL = (r: Ref): string => `/workloads/${encodeURIComponent(r.namespace)}/${encodeURIComponent(r.name)}`
+export const imageURL = (digest: string): string => `/images/${encodeURIComponent(digest)}`
+export const shortDigest = (d: string): string => d.slice(0, d.indexOf(':') + 13)
+/** What people call an image; Docker Hub is left out as they do. */
+export const imageName = (i: { names: string[] | null; digest: string }): string => i.names?.[0]?.replace(/^index\.docker\.io\/(library\/)?/, '') ?? shortDigest(i.digest)
 export const policyURL = (id: string, line?: number): string => '/policies/' + id.split('/').map(encodeURIComponent).join('/') + (line ? '#L' + line : '')
 
 export function peerText(p: NonNullable<GabionEvent['peer']>): string {
@@ -68,6 +72,9 @@ export function kindText(kind: string): string {
     'agent.health': 'Health',
     'agent.loss': 'Loss',
     'console.access': 'Console access',
+    'image.findings': 'Image findings',
+    'image.violation': 'Image not allowed',
+    'image.failed': 'Image not scanned',
   }
   return words[kind] ?? kind
 }

@@ -200,3 +200,105 @@ export interface User {
   created: string
   changed: string
 }
+export interface Severities {
+  critical: number
+  high: number
+  medium: number
+  low: number
+  negligible: number
+  unknown: number
+}
+export interface Image {
+  digest: string
+  names: List<string>
+  platform?: string
+  system?: string
+  size: number
+  complete: boolean
+  gaps: number
+  open: Severities
+  exploited: number
+  fixable: number
+  used: number
+  priority: number
+  secrets: number
+  checks: number
+  packages: number
+  signed?: string
+  violations: number
+  targets: List<string>
+  running: number
+  workloads: List<Ref>
+  scannedAt: string
+  matchedAt: string
+  seenAt: string
+  database: { digest?: string; data?: string; advisories: number; embedded?: boolean }
+}
+export interface ImageList extends Paged<Image> {
+  kept: number
+  unscanned: List<{ reference: string; digest?: string; containers: number; containerID: string; workloads: List<Ref> }>
+  targets: List<{ name: string; registry: string; schedule?: string; state: string; problem?: string; last?: string; images: number; scanned: number; failed: number; webhook?: boolean }>
+}
+export interface ImageDetail extends Image {
+  configID?: string
+  created?: string
+  user?: string
+  command: List<string>
+  base?: { name?: string; layers: number; how: string }
+  layers: List<{ digest: string; size: number; command?: string; base?: boolean; packages: number; findings: number; secrets: number }>
+  plan: List<{ do: string; where: string; closes: List<string>; worst: string; priority: number }>
+  unfixed: number
+  settled: number
+  secretList: List<{ title: string; severity: string; where: string; line?: number; masked: string; fingerprint: string; layer: number; deleted?: boolean; state: string; decision?: string }>
+  checkList: List<{ id: string; title: string; severity: string; status: string; evidence: List<string>; remedy?: string; state: string; decision?: string }>
+  signatures: List<{ kind: string; valid: boolean; why?: string; identity?: string; issuer?: string; predicate?: string; signedAt?: string }>
+  violationList: List<{ rule: string; object: string }>
+  gapList: List<{ where: string; what: string; means?: string; do?: string; minor?: boolean }>
+  containers: List<{ id: string; name: string; workload: Ref; startedAt: string; by: string }>
+  omitted?: number
+}
+export interface ImageFinding {
+  id: string
+  aliases: List<string>
+  severity: string
+  score?: number
+  exploited?: boolean
+  epss?: number
+  summary?: string
+  url?: string
+  package: string
+  version: string
+  ecosystem?: string
+  path: string
+  layer: number
+  base?: boolean
+  fix?: string
+  state: string
+  decision?: string
+  expires?: string
+  priority: number
+  reasons: List<string>
+  used?: boolean
+  exposed?: boolean
+}
+export interface ImagePackage {
+  name: string
+  version: string
+  ecosystem?: string
+  purl?: string
+  path: string
+  layer: number
+  licenses: List<string>
+  findings: number
+  worst?: string
+}
+export interface ImageScan {
+  id: string
+  what: string
+  actor: string
+  state: string
+  problem?: string
+  digest?: string
+  asked: string
+  ended?: string
+}
