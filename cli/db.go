@@ -290,12 +290,15 @@ equal bytes. --online fetches the public data sets this program knows.`,
 				}
 				for _, name := range only {
 					if !contains(known, name) {
-						return exit(ExitUsage, fmt.Errorf("--only %s: no such data set; there are: %s", name, strings.Join(known, ", ")))
+						return exit(ExitUsage, fmt.Errorf("--only %s: no such data set; there are: %s", name, strings.Join(slices.Compact(known), ", ")))
 					}
 				}
 			}
 			if len(inputs) == 0 {
 				return exit(ExitUsage, errors.New("nothing to build from: name files, or use --online"))
+			}
+			if err := writable(out); err != nil {
+				return exit(ExitFailed, err)
 			}
 			o := feed.Options{Prose: !noProse, Jobs: jobs, KeepGoing: keepGoing, Fetch: fetch.Options{Dir: cacheDir, UserAgent: version.Name + "/" + version.Version}}
 			if built != "" {

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -51,5 +52,5 @@ func dataSets() []string {
 	for _, in := range public {
 		out = append(out, in.Name)
 	}
-	return out
+	return slices.Compact(out)
 }
