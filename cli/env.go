@@ -168,7 +168,7 @@ off; there is none outside of a terminal anyway.`,
 	help := helpCommand(env)
 	add("run", upCommand(env), demoCommand(env), guardCommand(env))
 	add("supply", scanCommand(env), dbCommand(env))
-	add("look", doctorCommand(env), workloadsCommand(env), eventsCommand(env), consoleCommand(env))
+	add("look", doctorCommand(env), workloadsCommand(env), imagesCommand(env), eventsCommand(env), consoleCommand(env))
 	add("write", policyCommand(env))
 	add("more", versionCommand(env), completionCommand(), manCommand(env), help)
 	root.SetHelpCommand(help)

@@ -78,6 +78,10 @@ func addPlatformFlags(cmd *cobra.Command, places Places, cfg *platform.Config, l
 	cfg.Retention = store.Retention{MaxAge: 30 * day, MaxBytes: 2 << 30}
 	f.Var(ageValue{&cfg.Retention.MaxAge}, "keep", "keep events up to this `AGE`, such as 12h or 30d; 0 keeps all")
 	f.Var(sizeValue{&cfg.Retention.MaxBytes}, "keep-bytes", "keep at most this `SIZE` of events, such as 500MiB; 0 keeps all")
+	f.IntVar(&cfg.Images.MaxImages, "keep-images", 5000, "keep what was found of at most `N` images; those not seen for longest go first")
+	cfg.Images.MaxBytes = 2 << 30
+	f.Var(sizeValue{&cfg.Images.MaxBytes}, "keep-image-bytes", "keep at most this `SIZE` of images, such as 500MiB")
+	f.StringVar(&cfg.Database, "db", "", "compare images with the database `FILE`; default: the one of gabion db update, else the one inside the program")
 	logFlag(cmd, logLevel, "warn")
 }
 
