@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/gabion-dev/gabion/cli/scanning"
+	"github.com/gabion-dev/gabion/internal/term"
 	"github.com/gabion-dev/gabion/internal/version"
 	"github.com/gabion-dev/gabion/scan"
 	"github.com/gabion-dev/gabion/scan/report"
@@ -293,3 +294,6 @@ func plural(n int, one, many string) string {
 	}
 	return many
 }
+
+// note tells a person something beside the report.
+func note(env *Env, text string) { env.Err.Hang("note: ", len("note: "), term.T(text)) }

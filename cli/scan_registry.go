@@ -60,7 +60,7 @@ policies folder.`,
 			}
 			defer s.Close()
 			for _, n := range s.Notes {
-				env.Err.Printf("note: %s\n", n)
+				note(env, n)
 			}
 			folder, err := registry.OpenFolder(results)
 			if err != nil {

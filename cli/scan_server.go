@@ -67,7 +67,7 @@ func scanOne(ctx context.Context, env *Env, ref string, o scanning.Options, remo
 	}
 	defer s.Close()
 	for _, n := range s.Notes {
-		env.Err.Printf("note: %s\n", n)
+		note(env, n)
 	}
 	defer beLean(&s.Engine)()
 	return engine.Scan(ctx, ref, s.Engine)
