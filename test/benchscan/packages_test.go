@@ -152,7 +152,7 @@ func TestCosts(t *testing.T) {
 		"gabion, cold, secrets off, peak memory":    {"", 60, "MiB", "lower", 64, true},
 		"gabion cold to trivy cold, processor time": {"", 0.5, "ratio", "lower", 1, true},
 		"gabion cold to floor, processor time":      {"", 0.75, "ratio", "lower", 0, false},
-		"gabion cold, time to processor time":       {"", 2. / 3, "ratio", "lower", 0.6, false},
+		"gabion cold, time to processor time":       {"", 0.5, "ratio", "lower", 0.6, true},
 	} {
 		want.Name = name
 		if got[name] != want {
