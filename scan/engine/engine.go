@@ -285,6 +285,7 @@ type reader struct {
 	done     atomic.Int64
 	cached   atomic.Int64
 	bytes    atomic.Int64
+	held     atomic.Int64 // bytes of memory
 }
 
 func (r *reader) layer(ctx context.Context, n int) (*inventory.Contents, error) {
@@ -297,7 +298,7 @@ func (r *reader) layer(ctx context.Context, n int) (*inventory.Contents, error) 
 	if r.o.Cache != nil && l.DiffID != "" {
 		if c, ok := r.o.Cache.Get(l.DiffID, r.version); ok {
 			r.step(l.Size, true)
-			return c, nil
+			return r.hold(c)
 		}
 	}
 	if err := ctx.Err(); err != nil {
@@ -319,7 +320,20 @@ func (r *reader) layer(ctx context.Context, n int) (*inventory.Contents, error) 
 		// A layer that could not be kept is read again next time, nothing more.
 		_ = r.o.Cache.Put(res.DiffID, r.version, contents)
 	}
-	return contents, nil
+	return r.hold(contents)
+}
+
+// maxHeld bounds what the layers of one image take in memory together; the
+// largest honest images stay below a tenth of it.
+const maxHeld = 256 << 20
+
+// hold counts what a layer takes, and refuses one that is too much.
+func (r *reader) hold(c *inventory.Contents) (*inventory.Contents, error) {
+	if n := r.held.Add(c.Weight()); n > maxHeld {
+		r.held.Add(-c.Weight())
+		return nil, fmt.Errorf("what the layers hold takes more than %d MiB of memory; no honest image does", maxHeld>>20)
+	}
+	return c, nil
 }
 
 func (r *reader) directory(ctx context.Context, root string) (*inventory.Contents, error) {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -258,7 +259,7 @@ func TestResumeGivesUp(t *testing.T) {
 // in another.
 func TestStall(t *testing.T) {
 	opens := 0
-	b := &resuming{ctx: context.Background(), size: 6, wait: noWait, stall: 10 * time.Millisecond, open: func(ctx context.Context, off int64) (io.ReadCloser, error) {
+	b := &resuming{ctx: context.Background(), stop: func(error) {}, size: 6, wait: noWait, stall: 10 * time.Millisecond, open: func(ctx context.Context, off int64) (io.ReadCloser, error) {
 		if opens++; opens > 1 {
 			return io.NopCloser(strings.NewReader("abcdef"[off:])), nil
 		}
@@ -273,6 +274,31 @@ func TestStall(t *testing.T) {
 	}
 	if err := b.Close(); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestCloseEndsARead: whoever waits for a transfer that brings nothing is let
+// go when it is closed, and no other transfer begins.
+func TestCloseEndsARead(t *testing.T) {
+	ctx, stop := context.WithCancelCause(context.Background())
+	opens := 0
+	b := &resuming{ctx: ctx, stop: stop, size: 6, wait: noWait, stall: time.Hour, open: func(ctx context.Context, _ int64) (io.ReadCloser, error) {
+		opens++
+		return io.NopCloser(silent{ctx}), nil
+	}}
+	if err := b.start(); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error)
+	go func() {
+		_, err := b.Read(make([]byte, 1))
+		done <- err
+	}()
+	if err := b.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := <-done; !errors.Is(err, fs.ErrClosed) || opens != 1 {
+		t.Errorf("%v after %d transfers", err, opens)
 	}
 }
 

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -24,7 +26,8 @@ const stallTime = time.Minute
 
 // layer opens a blob whose transfer goes on where it broke.
 func (r *repository) layer(ctx context.Context, d v1.Descriptor) (io.ReadCloser, error) {
-	b := &resuming{ctx: ctx, size: d.Size, wait: r.wait, stall: stallTime}
+	ctx, stop := context.WithCancelCause(ctx)
+	b := &resuming{ctx: ctx, stop: stop, size: d.Size, wait: r.wait, stall: stallTime}
 	b.open = func(ctx context.Context, off int64) (body io.ReadCloser, err error) {
 		err = r.each(ctx, func(p *place) (err error) {
 			body, err = r.from(ctx, p, d, off)
@@ -33,6 +36,7 @@ func (r *repository) layer(ctx context.Context, d v1.Descriptor) (io.ReadCloser,
 		return body, err
 	}
 	if err := b.start(); err != nil {
+		stop(nil)
 		if len(d.URLs) > 0 && errors.Is(err, ErrNotFound) {
 			return nil, failedBy(err, ErrUnsupported, "push it to the registry too, then scan again", "open layer %s: a foreign layer, kept at %s", d.Digest, strings.Join(d.URLs[:1], ""))
 		}
@@ -69,9 +73,12 @@ func (r *repository) from(ctx context.Context, p *place, d v1.Descriptor, off in
 	return resp.Body, nil
 }
 
-// resuming is the body of a blob over as many transfers as it takes.
+// resuming is the body of a blob over as many transfers as it takes. It is read
+// by one goroutine, and may be closed by another to end a read that hangs.
 type resuming struct {
 	ctx   context.Context
+	stop  context.CancelCauseFunc // ends ctx
+	mu    sync.Mutex              // held to change and to close body, end and timer
 	open  func(ctx context.Context, off int64) (io.ReadCloser, error)
 	wait  func(context.Context, time.Duration) error
 	stall time.Duration
@@ -92,6 +99,8 @@ func (b *resuming) start() error {
 		end()
 		return err
 	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	b.body, b.end = body, end
 	b.timer = time.AfterFunc(b.stall, end)
 	return nil
@@ -118,7 +127,7 @@ func (b *resuming) Read(p []byte) (int, error) {
 }
 
 func (b *resuming) again(cause error) error {
-	_ = b.Close() // of a transfer that is over
+	_ = b.drop() // of a transfer that is over
 	delay := firstDelay
 	for {
 		if b.ctx.Err() != nil {
@@ -140,8 +149,17 @@ func (b *resuming) again(cause error) error {
 	}
 }
 
-func (b *resuming) Close() error {
+// drop ends the transfer that is under way.
+func (b *resuming) drop() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	b.timer.Stop()
-	defer b.end()
+	b.end()
 	return b.body.Close()
+}
+
+// Close ends the transfer, and no other one begins.
+func (b *resuming) Close() error {
+	b.stop(fs.ErrClosed)
+	return b.drop()
 }

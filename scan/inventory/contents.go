@@ -91,3 +91,24 @@ type gap struct {
 	origin
 	scan.Gap
 }
+
+// Weight is about how many bytes of memory the Contents takes.
+func (c *Contents) Weight() int64 {
+	n := 8*len(c.hides) + 400*len(c.gaps) + 256*len(c.secrets) + 64*len(c.links) + 128*len(c.docs)
+	for i := range c.units {
+		n += 96
+		for k := range c.units[i].packages {
+			n += c.units[i].packages[k].weight()
+		}
+	}
+	for i := range c.files {
+		n += 128 + len(c.files[i].path)
+	}
+	for i := range c.owners {
+		n += 128 + 8*len(c.owners[i].hashes)
+	}
+	for i := range c.users {
+		n += 64 * len(c.users[i].ids)
+	}
+	return int64(n)
+}

@@ -35,7 +35,7 @@ func Merge(layers []*Contents) scan.Inventory {
 
 // maxImage bounds the packages of one image; the largest honest ones have a
 // tenth of it.
-const maxImage = 250_000
+const maxImage = 150_000
 
 type merger struct {
 	layers []*Contents

@@ -24,6 +24,11 @@ import (
 // size in memory; the largest honest ones have a third of it.
 const maxLockFile = 16 << 20
 
+// maxYAML bounds those in YAML, whose nodes take some sixty times the text.
+const maxYAML = 6 << 20
+
+var inYAML = map[string]bool{"pnpm-lock.yaml": true, "stack.yaml.lock": true, "pubspec.lock": true, "Podfile.lock": true}
+
 // quiet keeps the library from writing to standard error: what matters of it
 // comes back as an error and becomes a Gap.
 var quiet = sync.OnceFunc(func() { log.SetLogger(silence{}) })
@@ -53,8 +58,12 @@ func scalibr(make func(*cpb.PluginConfig) (filesystem.Extractor, error), bases, 
 			return !insidePackage(p) && x.FileRequired(simplefileapi.New(p, info{path.Base(p), 0}))
 		},
 		extract: func(f *file, out *result) error {
-			if f.size > maxLockFile {
-				return fmt.Errorf("file has %d bytes, more than the %d that are read", f.size, maxLockFile)
+			most := int64(maxLockFile)
+			if inYAML[path.Base(f.path)] {
+				most = maxYAML
+			}
+			if f.size > most {
+				return fmt.Errorf("file has %d bytes, more than the %d that are read", f.size, most)
 			}
 			if f.size == 0 {
 				return nil
