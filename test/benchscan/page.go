@@ -23,6 +23,9 @@ func (r results) page() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "# Figures of scanning\n\nWritten by `make bench-scan` on %s, on a machine with %d processors, Linux %s. The image is made by `test/benchscan/image.sh`: a Debian 12 root with Python, Ruby, PHP, Perl, nginx and Redis, a large `node_modules`, jars and two Go programs, in four layers of %.0f MB packed. Tools take turns, %d turns after one that is not counted: processor time and time are the best of them with the median in brackets, memory is the median of peaks. The other tools have no network and no advisory database, so they make an inventory and nothing else; rows of Gabion say what it did on top.\n",
 		time.Now().UTC().Format("2006-01-02"), runtime.NumCPU(), kernelSeries(), float64(r.size)/1e6, r.runs)
+	if load := loadAverage(); load != "" {
+		fmt.Fprintf(&b, "\nThe machine's load average was %s at the end; a run by itself makes about 2. With more, times and rates are the neighbours' as much as the tools', and processor time grows a little.\n", load)
+	}
 	r.side(&b)
 	r.did(&b)
 	r.found(&b)
@@ -134,4 +137,13 @@ func kernelSeries() string {
 	}
 	parts := strings.SplitN(strings.TrimSpace(string(data)), ".", 3)
 	return strings.Join(parts[:min(len(parts), 2)], ".")
+}
+
+// loadAverage is that of the last five minutes, "" where it is not told.
+func loadAverage() string {
+	data, err := os.ReadFile("/proc/loadavg")
+	if f := strings.Fields(string(data)); err == nil && len(f) > 1 {
+		return f[1]
+	}
+	return ""
 }
