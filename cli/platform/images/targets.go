@@ -120,7 +120,12 @@ func (r *Room) start(ctx context.Context, doc *v1alpha1.ScanTarget) *target {
 			r.wake()
 		},
 		Trouble: func(err error) {
-			t.set(func(v *console.ScanTarget) { v.State, v.Problem, v.Last = "failed", err.Error(), r.d.Now().UTC() })
+			t.set(func(v *console.ScanTarget) {
+				v.State, v.Problem, v.Last = "failed", err.Error(), r.d.Now().UTC()
+				if t.deaf != "" {
+					v.Problem += "; " + t.deaf
+				}
+			})
 			r.tellTrouble(doc.Name, doc.Spec.Registry, err)
 			r.wake()
 		},

@@ -154,9 +154,9 @@ func (r *Room) tellSweep(target string, sum registry.Summary) {
 	}
 }
 
-// tellTrouble records that a registry could not be read at all.
+// tellTrouble records what keeps a whole registry from being followed.
 func (r *Room) tellTrouble(target, registry string, err error) {
-	e := r.about(event.ImageFailed, event.High, "", fmt.Sprintf("ScanTarget %s: registry %s cannot be read: %v", target, registry, err), target)
+	e := r.about(event.ImageFailed, event.High, "", fmt.Sprintf("ScanTarget %s cannot do what it should with registry %s: %v", target, registry, err), target)
 	e.Evidence = map[string]string{"target": target}
 	r.d.Record(e)
 }
