@@ -127,8 +127,9 @@ func Root(env *Env) *cobra.Command {
 	root := &cobra.Command{
 		Use:   version.Name,
 		Short: "Protect containers, from the commit that builds them to the system call they make",
-		Long: `Gabion finds the containers of this machine, learns what they do, and enforces
-in the kernel what policy says of them. One process, no cluster needed.
+		Long: `Gabion scans images before they run, finds the containers of this machine, learns
+what they do, and enforces in the kernel what policy says of them. One process,
+no cluster needed.
 
 Data goes to standard output, everything else to standard error. Exit codes:
 0 done; 1 the answer is no (findings, a refused document, a missed pass mark, a
@@ -142,6 +143,7 @@ off; there is none outside of a terminal anyway.`,
 		Example: `  sudo gabion up                      # protect this machine
   sudo gabion up --demo               # the same, and watch an attack being stopped
   sudo gabion doctor                  # what this kernel can enforce, found out by trying
+  gabion scan image.tar               # what is in an image and wrong with it
   gabion workloads                    # what runs here and how it is covered
   gabion events -f --effect blocked   # what was stopped, as it happens`,
 		SilenceUsage:      true,

@@ -32,7 +32,7 @@ const (
 func scanCommand(env *Env) *cobra.Command {
 	o := scanning.Options{Tool: version.Name + " " + version.Version}
 	var outputs []string
-	var template string
+	var template, author string
 	var all, allowIncomplete bool
 	var exceptions []string
 	var remote scanRemote
@@ -74,7 +74,7 @@ With both, 2.`,
 			if err != nil {
 				return err
 			}
-			ro := report.Options{All: all, Now: time.Now(), Colour: env.Out.Colour, Width: env.Out.Width}
+			ro := report.Options{All: all, Author: author, Now: time.Now(), Colour: env.Out.Colour, Width: env.Out.Width}
 			if ro.Template, err = templateOf(targets, template); err != nil {
 				return exit(ScanFailed, err)
 			}
@@ -107,6 +107,7 @@ With both, 2.`,
 	f.SortFlags = false
 	f.StringArrayVarP(&outputs, "output", "o", nil, "print `FORMAT[=FILE]`, again for more: "+strings.Join(formats, ", "))
 	f.StringVar(&template, "template", "", "the Go template of -o template is in `FILE`")
+	f.StringVar(&author, "vex-author", "", "`NAME` makes the statements of -o openvex; default: this program")
 	f.BoolVar(&all, "all", false, "show every package, and findings that decisions have settled")
 	o.Flags(f)
 	scanning.Group(f, scanning.GroupFails, func(f *pflag.FlagSet) {

@@ -10,12 +10,14 @@ package report
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"io"
 	"strings"
 	"time"
 
 	"github.com/gabion-dev/gabion/scan"
+	"github.com/gabion-dev/gabion/scan/decide/vex"
 	"github.com/gabion-dev/gabion/scan/report/ci"
 	"github.com/gabion-dev/gabion/scan/report/page"
 	"github.com/gabion-dev/gabion/scan/report/table"
@@ -38,8 +40,11 @@ type Options struct {
 	All    bool // show what decisions have settled, too, and cut no lists
 	// Template is the text of a Go template; the format "template" needs it.
 	Template string
-	// Now tells the age of the database; zero: ages are not told, dates are.
-	// Only the table uses it.
+	// Author is who makes the statements of an OpenVEX document; empty: the tool.
+	Author string
+	// Now tells the age of the database in the table; zero: ages are not told,
+	// dates are. It is the date of an OpenVEX document; zero: that of the newest
+	// advisory.
 	Now time.Time
 }
 
@@ -55,6 +60,7 @@ func Formats() []Format {
 		{"cyclonedx", "CycloneDX 1.6 with vulnerabilities, JSON", ".cdx.json", bom(sbom.CycloneDX)},
 		{"spdx", "SPDX 2.3, JSON", ".spdx.json", bom(sbom.SPDX)},
 		{"spdx-tag-value", "SPDX 2.3, tag-value", ".spdx", bom(sbom.SPDXTag)},
+		{"openvex", "OpenVEX: what was decided of each finding (--vex-author)", ".vex.json", writeVEX},
 		{"junit", "JUnit XML: violated rules fail, gaps are errors", ".xml", plain(ci.JUnit)},
 		{"gitlab", "GitLab container scanning report, schema 15", ".json", plain(ci.GitLab)},
 		{"github", "GitHub workflow annotations", ".txt", plain(ci.GitHub)},
@@ -62,6 +68,17 @@ func Formats() []Format {
 		{"html", "one self-contained page", ".html", plain(page.HTML)},
 		{"template", "your own Go template (--template)", ".txt", writeTemplate},
 	}
+}
+
+func writeVEX(w io.Writer, r *scan.Report, o Options) error {
+	at := o.Now
+	if at.IsZero() {
+		at = r.Database.Data
+	}
+	if at.IsZero() {
+		at = time.Unix(0, 0)
+	}
+	return vex.Write(w, r, vex.Options{Author: cmp.Or(o.Author, r.Tool, "gabion"), Time: at})
 }
 
 func bom(f sbom.Format) func(io.Writer, *scan.Report, Options) error {

@@ -39,9 +39,13 @@ func Write(w io.Writer, r *scan.Report, o Options) error {
 	if strings.TrimSpace(o.Author) == "" || o.Time.IsZero() {
 		return errors.New("write VEX document: author and time are required: say who makes these statements")
 	}
+	tool := r.Tool
+	if r.Incomplete() {
+		tool += " (INCOMPLETE: the scan could not examine everything)"
+	}
 	at := o.Time.UTC().Truncate(time.Second)
 	doc := openvex.VEX{Metadata: openvex.Metadata{
-		Context: openvex.Context + "/v" + openvex.SpecVersion, ID: o.ID, Author: o.Author, Timestamp: &at, Version: 1, Tooling: r.Tool,
+		Context: openvex.Context + "/v" + openvex.SpecVersion, ID: o.ID, Author: o.Author, Timestamp: &at, Version: 1, Tooling: tool,
 	}}
 	doc.Statements = statements(r)
 	if doc.ID == "" {
