@@ -309,8 +309,8 @@ func (s *Session) openCache(o Options) error {
 // StaleAfter is the age of the newest fact from which a database is warned about.
 const StaleAfter = 7 * 24 * time.Hour
 
-// openDatabase takes the one that was named, else the newer of the local and
-// the embedded one.
+// openDatabase takes the one that was named, else the local one, else the
+// embedded one, and notes what a person should know of it.
 func (s *Session) openDatabase(o Options) error {
 	db, err := OpenDatabase(o.Database)
 	if err != nil {

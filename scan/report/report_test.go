@@ -308,3 +308,13 @@ var errDisk = errors.New("the disk is full")
 type failing struct{}
 
 func (failing) Write([]byte) (int, error) { return 0, errDisk }
+
+// TestNobodyLooked: without a database nothing sounds like a clean bill.
+func TestNobodyLooked(t *testing.T) {
+	r := sample.Clean()
+	r.Database = scan.Database{}
+	out := string(render(t, "table", r, Options{}))
+	if !strings.Contains(out, "Vulnerabilities were not looked for") || strings.Contains(out, "No open vulnerabilities") {
+		t.Errorf("the table says of a scan without a database:\n%s", out)
+	}
+}

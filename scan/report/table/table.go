@@ -198,7 +198,9 @@ func (p *printer) summary() {
 			parts = append(parts, term.C(term.Bad, "%s known to be exploited,", view.Thousands(p.t.Exploited)))
 		}
 		parts = append(parts, term.T(fmt.Sprintf("%s with a fix", view.Thousands(p.t.Fixable))))
-	} else if p.r.Database.Digest == "" || p.t.Gaps > 0 {
+	} else if p.r.Database.Digest == "" {
+		parts = []term.Cell{term.C(term.Warn, "Vulnerabilities were not looked for")}
+	} else if p.t.Gaps > 0 {
 		parts = []term.Cell{term.C(term.Warn, "No vulnerability is known in what could be examined")}
 	}
 	if p.t.Settled > 0 && !p.o.All {
