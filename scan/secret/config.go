@@ -54,8 +54,38 @@ func settings(c *scan.Config) []setting {
 // history (the first step is "history 1"), entrypoint, command and health
 // check. Besides what Scan looks for, names like PASSWORD with a value count.
 func (s *Scanner) Config(c scan.Config) []scan.Secret {
+	list := settings(&c)
+	if !s.mentioned(list) {
+		return nil
+	}
+	r, err := s.ready()
+	if err != nil {
+		return broken(err, "image configuration")
+	}
+	return r.configured(list)
+}
+
+// maxQuick bounds the texts that are searched for every keyword, in bytes.
+// Reading the detectors costs less than searching more.
+const maxQuick = 64 << 10
+
+// mentioned reports whether any text may hold a secret: no detector finds one
+// in a configuration without one of its keywords.
+func (s *Scanner) mentioned(list []setting) bool {
+	var all []byte
+	for _, set := range list {
+		if len(all)+len(set.text) > maxQuick {
+			return true
+		}
+		all = append(append(all, set.text...), '\n')
+	}
+	all = lower(all)
+	return len(all) > 0 && (s.words == nil || slices.ContainsFunc(s.words, func(w []byte) bool { return bytes.Contains(all, w) }))
+}
+
+func (s *ready) configured(list []setting) []scan.Secret {
 	var out []scan.Secret
-	for _, set := range settings(&c) {
+	for _, set := range list {
 		t, f := s.configText(set)
 		for _, sec := range f.secrets(s, t, set.where) {
 			sec.Line = 0
@@ -71,7 +101,7 @@ func (s *Scanner) Config(c scan.Config) []scan.Secret {
 }
 
 // configText finds the secrets of one text.
-func (s *Scanner) configText(set setting) (*text, findings) {
+func (s *ready) configText(set setting) (*text, findings) {
 	t := &text{data: []byte(set.text), path: configPath, base: configPath, words: s.words}
 	if len(t.data) > maxConfigText {
 		return t, findings{more: map[int]string{s.config[0]: fmt.Sprintf("the text is longer than the %d bytes that are looked at", maxConfigText)}}
@@ -163,10 +193,29 @@ func assignments(text []byte) []value {
 }
 
 // Redact gives an image whose configuration and layers do not tell the secrets
-// that Config finds in it, wherever they are repeated: for reports.
+// that Config finds in it, wherever they are repeated: for reports. Where secrets
+// cannot be looked for, no text of the configuration is told.
 func (s *Scanner) Redact(img scan.Image) scan.Image {
+	list := settings(&img.Config)
+	if !s.mentioned(list) {
+		return img
+	}
+	r, err := s.ready()
+	if err != nil {
+		c := &img.Config
+		c.Env, c.Entrypoint, c.Cmd, c.Labels, c.Healthcheck, c.History = nil, nil, nil, nil, nil, nil
+		img.Layers = slices.Clone(img.Layers)
+		for i := range img.Layers {
+			img.Layers[i].Command = ""
+		}
+		return img
+	}
+	return r.redact(img, list)
+}
+
+func (s *ready) redact(img scan.Image, list []setting) scan.Image {
 	var secrets []string
-	for _, set := range settings(&img.Config) {
+	for _, set := range list {
 		t, f := s.configText(set)
 		for _, h := range f.hits {
 			v := string(t.data[h.start:h.end])

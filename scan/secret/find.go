@@ -36,7 +36,7 @@ type findings struct {
 
 // find applies every rule. It works in time proportional to the text: an
 // expression sees a bounded window, and a detector is given up after maxTries.
-func (s *Scanner) find(t *text) findings {
+func (s *ready) find(t *text) findings {
 	var off [maxRules]int8 // 0: not known, 1: on, -1: off here
 	var tries, kept [maxRules]uint16
 	var f findings
@@ -113,7 +113,7 @@ func (s *Scanner) find(t *text) findings {
 
 // distinct keeps one hit of those that overlap: an exact detector goes before
 // a generic one, then the longer, then the first.
-func (s *Scanner) distinct(hits []hit) []hit {
+func (s *ready) distinct(hits []hit) []hit {
 	if len(hits) < 2 {
 		return hits
 	}
@@ -133,7 +133,7 @@ func (s *Scanner) distinct(hits []hit) []hit {
 }
 
 // secrets describes hits without telling them.
-func (f *findings) secrets(s *Scanner, t *text, where string) []scan.Secret {
+func (f *findings) secrets(s *ready, t *text, where string) []scan.Secret {
 	out := make([]scan.Secret, 0, len(f.hits)+len(f.more))
 	line, seen := 1, 0
 	for _, h := range f.hits {
@@ -157,7 +157,7 @@ func (f *findings) secrets(s *Scanner, t *text, where string) []scan.Secret {
 
 // body gives the bytes that are secret: of keys in PEM, where only the header
 // was matched, the key itself.
-func (s *Scanner) body(t *text, h hit) []byte {
+func (s *ready) body(t *text, h hit) []byte {
 	if v := s.rules[h.rule].Validator; v == "pem-plain" || v == "pem-encrypted" {
 		if k, ok := pemAt(t.data, h.start); ok {
 			return []byte(hex.EncodeToString(k.body))

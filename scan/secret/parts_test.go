@@ -9,7 +9,7 @@ import (
 
 func testWords(t *testing.T) *words {
 	t.Helper()
-	return scanner(t).words
+	return prepared(t).words
 }
 
 func TestPlaceholders(t *testing.T) {

@@ -10,11 +10,10 @@ package secret
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"strings"
+	"sync"
 	"unicode/utf16"
 
 	"github.com/gabion-dev/gabion/content"
@@ -25,9 +24,19 @@ import (
 // same content.
 const engine = "1"
 
-// Scanner finds secrets. It is safe for concurrent use.
+// Scanner finds secrets. It is safe for concurrent use. Its detectors are read
+// and made ready when a text is met that may hold a secret: a scan whose layers
+// are all remembered meets none, as a rule.
 type Scanner struct {
 	version string
+	// words are the keywords of all detectors, folded. Without them nothing is
+	// known of a text before the detectors are read.
+	words [][]byte
+	ready func() (*ready, error)
+}
+
+// ready is every detector made ready.
+type ready struct {
 	rules   []rule
 	filter  *filter
 	byWord  [][]int // rules by keyword number
@@ -42,8 +51,23 @@ type Scanner struct {
 const maxRules = 512
 
 // New makes a Scanner of the embedded detectors. An error means that the
-// binary was built from a broken tree.
+// binary was built from a broken tree. Detectors that are there and cannot be
+// used, which a test keeps from happening, are told as a finding of every file.
 func New() (*Scanner, error) {
+	sum, err := content.SecretsDigest()
+	if err != nil {
+		return nil, err
+	}
+	s := &Scanner{version: "secret/" + engine + "-" + hex.EncodeToString(sum[:8]), ready: sync.OnceValues(prepare)}
+	if words, ok := content.SecretKeywords(); ok {
+		for _, w := range words {
+			s.words = append(s.words, lower([]byte(w)))
+		}
+	}
+	return s, nil
+}
+
+func prepare() (*ready, error) {
 	c, err := content.LoadSecrets()
 	if err != nil {
 		return nil, err
@@ -51,23 +75,17 @@ func New() (*Scanner, error) {
 	return compile(c)
 }
 
-func compile(c *content.Secrets) (*Scanner, error) {
+func compile(c *content.Secrets) (*ready, error) {
 	if len(c.Detectors) > maxRules {
 		return nil, fmt.Errorf("prepare detectors: %d are more than %d", len(c.Detectors), maxRules)
 	}
-	s := &Scanner{places: newPlaces(&c.Places), words: newWords(c.Places.Placeholders, c.Places.Words)}
-	sum := sha256.New()
-	sum.Write([]byte(engine))
-	enc := json.NewEncoder(sum)
+	s := &ready{places: newPlaces(&c.Places), words: newWords(c.Places.Placeholders, c.Places.Words)}
 	var keywords []string
 	numbers := map[string]int{}
 	for n, d := range c.Detectors {
 		r, err := newRule(d)
 		if err != nil {
 			return nil, err
-		}
-		if err := enc.Encode(d); err != nil {
-			return nil, fmt.Errorf("prepare detector %s: %w", d.ID, err)
 		}
 		s.rules = append(s.rules, r)
 		switch {
@@ -89,10 +107,6 @@ func compile(c *content.Secrets) (*Scanner, error) {
 			s.byWord[numbers[k]] = append(s.byWord[numbers[k]], n)
 		}
 	}
-	if err := enc.Encode(c.Places); err != nil {
-		return nil, fmt.Errorf("prepare places: %w", err)
-	}
-	s.version = "secret/" + hex.EncodeToString(sum.Sum(nil)[:8])
 	var err error
 	s.filter, err = newFilter(keywords)
 	return s, err
@@ -107,12 +121,27 @@ func (s *Scanner) Version() string { return s.version }
 // that content says to skip): a caller that cannot buffer one must say so with
 // a Gap.
 func (s *Scanner) Wants(path string, _ uint32, size int64) bool {
-	return s.places.wants(strings.TrimPrefix(path, "/"), size)
+	r, err := s.ready()
+	return err != nil || r.places.wants(strings.TrimPrefix(path, "/"), size)
 }
 
 // Scan finds the secrets of one file's content, in order of lines; Where is the
 // absolute path. Layer and Deleted are the caller's to fill.
 func (s *Scanner) Scan(path string, data []byte) []scan.Secret {
+	r, err := s.ready()
+	if err != nil {
+		return broken(err, path)
+	}
+	return r.scan(path, data)
+}
+
+// broken is what is found where nothing can be: never nothing.
+func broken(err error, where string) []scan.Secret {
+	return []scan.Secret{{Detector: "none", Title: "Secrets were not looked for: " + err.Error(), Severity: scan.Critical,
+		Where: where, Masked: "...", Fingerprint: fingerprint("none", []byte(where)), Layer: -1, State: scan.Open}}
+}
+
+func (s *ready) scan(path string, data []byte) []scan.Secret {
 	name := strings.TrimPrefix(path, "/")
 	base, ext := split(name)
 	data, isText := plain(data)

@@ -349,7 +349,7 @@ func TestShortSecrets(t *testing.T) {
 
 func FuzzScan(f *testing.F) {
 	s := scanner(f)
-	for _, d := range s.rules {
+	for _, d := range prepared(f).rules {
 		fill := newFiller(f, d.ID)
 		for _, m := range d.Matches {
 			f.Add(d.CasePath, []byte(fill.fill(m)))
