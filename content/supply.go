@@ -160,19 +160,23 @@ type Category struct {
 }
 
 var licencesOnce = sync.OnceValues(func() (*Licences, error) {
-	l := &Licences{}
+	l := &Licences{Aliases: map[string]string{}}
 	for name, into := range map[string]*[]string{"licences/ids.txt": &l.IDs, "licences/exceptions.txt": &l.Exceptions} {
-		data, err := supply.ReadFile(name)
-		if err != nil {
-			return nil, fmt.Errorf("read %s: %w", name, err)
-		}
-		for line := range strings.Lines(string(data)) {
-			if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "#") {
-				*into = append(*into, line)
-			}
+		if err := eachLine(name, func(line string) error {
+			*into = append(*into, line)
+			return nil
+		}); err != nil {
+			return nil, err
 		}
 	}
-	if err := read(supply, "licences/aliases.yaml", &l.Aliases); err != nil {
+	if err := eachLine("licences/aliases.txt", func(line string) error {
+		name, expression, ok := strings.Cut(line, ": ")
+		if _, twice := l.Aliases[name]; !ok || twice || name == "" {
+			return fmt.Errorf("%q: write NAME: EXPRESSION, every name once", line)
+		}
+		l.Aliases[name] = strings.TrimSpace(expression)
+		return nil
+	}); err != nil {
 		return nil, err
 	}
 	return l, read(supply, "licences/categories.yaml", &l.Categories)
@@ -180,6 +184,24 @@ var licencesOnce = sync.OnceValues(func() (*Licences, error) {
 
 // LoadLicences gives what is known of licences. The caller must not change it.
 func LoadLicences() (*Licences, error) { return licencesOnce() }
+
+// eachLine hands over the lines of a file but for empty ones and comments. Long
+// lists are written so: YAML takes many times as long to read.
+func eachLine(name string, do func(line string) error) error {
+	data, err := supply.ReadFile(name)
+	if err != nil {
+		return fmt.Errorf("read %s: %w", name, err)
+	}
+	for line := range strings.Lines(string(data)) {
+		if line = strings.TrimSpace(line); line == "" || strings.HasPrefix(line, "#") {
+			continue
+		}
+		if err := do(line); err != nil {
+			return fmt.Errorf("read %s: %w", name, err)
+		}
+	}
+	return nil
+}
 
 // readAll appends the lists of every file of a folder.
 func readAll[T any](dir string, list *[]T) error {

@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // words of a command, without the options and wrappers in front of its name.
@@ -152,22 +153,32 @@ func remote(args string) bool {
 	return false
 }
 
-// Expressions over the text of a RUN. Each stays within one pipeline.
+// Expressions over the text of a RUN. Each stays within one pipeline, and is
+// compiled when the first RUN that can match it is judged.
 var (
-	pipe     = regexp.MustCompile(`\b(?:curl|wget|fetch)\b[^;&|\n]{0,400}\|\s*(?:sudo\s+(?:-\S+\s+)*)?(?:[A-Za-z_]+=\S+\s+)*(?:env\s+)?(?:/\S*/)?(?:ba|da|a|z|k)?sh\b`)
-	inline   = regexp.MustCompile(`\b(?:ba|da|a|z|k)?sh\s+-c\s+["']?(?:\$\(|` + "`" + `)\s*(?:curl|wget)\b`)
-	substit  = regexp.MustCompile(`\b(?:ba|z|k)?sh\s+<\(\s*(?:curl|wget)\b`)
-	language = regexp.MustCompile(`\b(?:curl|wget)\b[^;&|\n]{0,400}\|\s*(?:sudo\s+)?(?:/\S*/)?(?:python[0-9.]*|perl|ruby|node|php)\b`)
-	loose    = regexp.MustCompile(`\bchmod\s+(?:-\S+\s+)*(?:0?777|a\+w|a\+rwx?|o\+w|ugo\+rwx|o=rwx)\b`)
+	pipe     = expression(`\b(?:curl|wget|fetch)\b[^;&|\n]{0,400}\|\s*(?:sudo\s+(?:-\S+\s+)*)?(?:[A-Za-z_]+=\S+\s+)*(?:env\s+)?(?:/\S*/)?(?:ba|da|a|z|k)?sh\b`)
+	inline   = expression(`\b(?:ba|da|a|z|k)?sh\s+-c\s+["']?(?:\$\(|` + "`" + `)\s*(?:curl|wget)\b`)
+	substit  = expression(`\b(?:ba|z|k)?sh\s+<\(\s*(?:curl|wget)\b`)
+	language = expression(`\b(?:curl|wget)\b[^;&|\n]{0,400}\|\s*(?:sudo\s+)?(?:/\S*/)?(?:python[0-9.]*|perl|ruby|node|php)\b`)
+	loose    = expression(`\bchmod\s+(?:-\S+\s+)*(?:0?777|a\+w|a\+rwx?|o\+w|ugo\+rwx|o=rwx)\b`)
 )
+
+func expression(text string) func() *regexp.Regexp {
+	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(text) })
+}
 
 func pipeToShell(s *subject) answer {
 	return matching(s, func(c string) bool {
-		return pipe.MatchString(c) || inline.MatchString(c) || substit.MatchString(c) || language.MatchString(c)
+		if !strings.Contains(c, "curl") && !strings.Contains(c, "wget") && !strings.Contains(c, "fetch") {
+			return false
+		}
+		return pipe().MatchString(c) || inline().MatchString(c) || substit().MatchString(c) || language().MatchString(c)
 	})
 }
 
-func chmodAll(s *subject) answer { return matching(s, loose.MatchString) }
+func chmodAll(s *subject) answer {
+	return matching(s, func(c string) bool { return strings.Contains(c, "chmod") && loose().MatchString(c) })
+}
 
 // matching finds RUN steps by their whole text.
 func matching(s *subject, bad func(string) bool) (a answer) {
