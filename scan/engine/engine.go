@@ -149,8 +149,10 @@ func Join(img scan.Image, layers []*inventory.Contents) *Content {
 // Version is that of what reads layers: contents by another are not the same,
 // and neither are those that other limits cut short.
 func Version(o Options) string {
-	return extractor(o).Version() + "-" + limits(o).Key()
+	return version(extractor(o), limits(o))
 }
+
+func version(x *inventory.Extractor, l walk.Limits) string { return x.Version() + "-" + l.Key() }
 
 func limits(o Options) walk.Limits {
 	if o.Limits == (walk.Limits{}) {
@@ -217,7 +219,7 @@ func (c *Content) findBase(ctx context.Context, o Options) {
 // which are listed by index and have a gap each.
 func ReadLayers(ctx context.Context, img *image.Image, o Options, pass func(scan.Layer) bool) (layers []*inventory.Contents, missing []int, gaps []scan.Gap, err error) {
 	r := reader{o: o, img: img, x: extractor(o), limits: limits(o)}
-	r.version = Version(o)
+	r.version = version(r.x, r.limits)
 	if img.Kind == scan.Directory {
 		c, err := r.directory(ctx, img.Root)
 		if err != nil {
