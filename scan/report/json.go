@@ -8,6 +8,8 @@ import (
 	"github.com/gabion-dev/gabion/scan/report/view"
 )
 
+const jsonName = "json"
+
 // document is the report as JSON: its own fields and the outcome in words, so
 // that a script need not know what makes a report incomplete.
 type document struct {
@@ -17,9 +19,11 @@ type document struct {
 }
 
 func writeJSON(w io.Writer, r *scan.Report, _ Options) error {
-	e := json.NewEncoder(w)
-	e.SetIndent("", "  ")
-	return e.Encode(document{Report: lists(r), Result: view.Result(r), Incomplete: r.Incomplete()})
+	out := &indenter{w: w}
+	if err := json.NewEncoder(out).Encode(document{Report: lists(r), Result: view.Result(r), Incomplete: r.Incomplete()}); err != nil {
+		return err
+	}
+	return out.Flush()
 }
 
 // lists makes every list that a reader may rely on one, never null.

@@ -54,7 +54,7 @@ func Formats() []Format {
 		{"table", "for people at a terminal", ".txt", func(w io.Writer, r *scan.Report, o Options) error {
 			return table.Write(w, r, table.Options{Colour: o.Colour, Width: o.Width, All: o.All, Now: o.Now})
 		}},
-		{"json", "everything, as one JSON object", ".json", writeJSON},
+		{jsonName, "everything, as one JSON object", ".json", writeJSON},
 		{"ndjson", "everything, one JSON object a line", ".ndjson", writeLines},
 		{"sarif", "SARIF 2.1.0, for code scanning", ".sarif", func(w io.Writer, r *scan.Report, o Options) error { return ci.SARIF(w, r, o.All) }},
 		{"cyclonedx", "CycloneDX 1.6 with vulnerabilities, JSON", ".cdx.json", bom(sbom.CycloneDX)},
@@ -97,6 +97,12 @@ func Write(w io.Writer, format string, r *scan.Report, o Options) error {
 		if f.Name != format {
 			names = append(names, f.Name)
 			continue
+		}
+		if f.Name == jsonName { // it fails before it writes, and is large
+			if err := f.print(w, r, o); err != nil {
+				return fmt.Errorf("write report as %s: %w", format, err)
+			}
+			return nil
 		}
 		var b bytes.Buffer
 		if err := f.print(&b, r, o); err != nil {
