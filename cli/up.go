@@ -7,13 +7,16 @@ import (
 	"log/slog"
 	"net"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/gabion-dev/gabion/cli/platform"
 	"github.com/gabion-dev/gabion/fleet/store"
+	"github.com/gabion-dev/gabion/internal/lean"
 	"github.com/gabion-dev/gabion/internal/term"
 	"github.com/gabion-dev/gabion/internal/version"
 	"github.com/gabion-dev/gabion/scenario"
@@ -111,6 +114,20 @@ func logger(env *Env, level string) (*slog.Logger, error) {
 	return slog.New(slog.NewTextHandler(env.Err.W, &slog.HandlerOptions{Level: l})), nil
 }
 
+// settleAfter is when everything that starts has started.
+const settleAfter = 20 * time.Second
+
+// settle gives back, once, the memory that only starting needed.
+func settle(ctx context.Context) error {
+	select {
+	case <-time.After(settleAfter):
+		debug.FreeOSMemory()
+		_ = lean.Drop()
+	case <-ctx.Done():
+	}
+	return nil
+}
+
 func up(ctx context.Context, env *Env, cfg platform.Config, log *slog.Logger, demo bool) error {
 	p, err := platform.Open(ctx, cfg, log)
 	if err != nil {
@@ -119,6 +136,7 @@ func up(ctx context.Context, env *Env, cfg platform.Config, log *slog.Logger, de
 	greet(env, p, cfg)
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return p.Run(ctx) })
+	g.Go(func() error { return settle(ctx) })
 	if demo {
 		g.Go(func() error {
 			stage, err := p.Scenario(ctx)

@@ -1,6 +1,6 @@
-// Package lean keeps a short-lived command small.
+// Package lean gives back memory that only starting needed.
 //
-// It is not for daemons that must never wait for a page. The one idea: before
+// It is not for what must never wait for a page. The one idea: before
 // main runs, every package of this large program initialises itself, and that
 // maps most of the program's file into memory, though a command then needs a
 // part of it. The kernel takes such pages back when somebody asks, and maps
