@@ -5,6 +5,7 @@ import (
 	"bufio"
 	"bytes"
 	"compress/gzip"
+	"context"
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
@@ -176,28 +177,46 @@ type outcome struct {
 
 const childVariable = "GABION_TEST_SCAN_THIS"
 
-// TestChild is the other process of scanApart.
-func TestChild(t *testing.T) {
-	ref := os.Getenv(childVariable)
-	if ref == "" {
-		t.Skip("only runs on behalf of another test")
+// TestMain makes this binary the other process of scanApart where it is asked to.
+func TestMain(m *testing.M) {
+	if ref := os.Getenv(childVariable); ref != "" {
+		if err := child(ref); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
 	}
-	r := scanRef(t, ref, engine.Options{Checks: true})
+	os.Exit(m.Run())
+}
+
+func child(ref string) error {
+	dir, err := os.MkdirTemp("", "scan-child-*")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	o := engine.Options{Checks: true, Now: now}
+	o.Image.Platform, o.Image.TempDir = "linux/amd64", dir
+	r, err := engine.Scan(context.Background(), ref, o)
+	if err != nil {
+		return err
+	}
 	// Not the rusage that the parent could ask for: it begins with the parent's.
 	status, err := os.ReadFile("/proc/self/status")
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
 	var most int64
 	_, rest, _ := strings.Cut(string(status), "VmHWM:")
 	if _, err := fmt.Sscan(rest, &most); err != nil {
-		t.Fatal(err)
+		return err
 	}
 	b, err := json.Marshal(outcome{r.Incomplete(), len(r.Packages), r.Gaps, most / 1024})
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
 	fmt.Printf("\noutcome %s\n", b)
+	return nil
 }
 
 // scanApart scans in another process and measures its memory.
@@ -207,7 +226,7 @@ func scanApart(t *testing.T, ref string) (o outcome, cpu time.Duration) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(own, "-test.run=^TestChild$", "-test.v")
+	cmd := exec.Command(own)
 	cmd.Env = append(os.Environ(), childVariable+"="+ref)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
