@@ -4,13 +4,11 @@
 // It holds ids, aliases, affected versions, severities and dates, no prose; what
 // the sets are, how old, and under which licence is in LICENCES.md and in the
 // database itself. The one idea: the bytes lie in the program's read-only data
-// and are used there, never copied. `go generate` makes them again from the
-// open data that make/main.go is given.
+// and are used there, never copied. They are made by hand, since the open data is
+// not part of the source: go run ./make -data FOLDER -o gabion.db
 package embedded
 
 import _ "embed"
-
-//go:generate go run ./make -data ${GABION_VULN_DATA} -o gabion.db
 
 //go:embed gabion.db
 var database string
