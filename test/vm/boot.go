@@ -46,6 +46,12 @@ func Boot(ctx context.Context, m Machine, say func(Message) error) (err error) {
 	if err != nil {
 		return err
 	}
+	// Nothing is ever said to the guest, which would echo it among its messages.
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		return err
+	}
+	defer in.Close()
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start the emulator: %w", err)
 	}
