@@ -13,6 +13,14 @@ const volatile __u32 instance = 0;
 
 char LICENSE[] SEC("license") = "GPL";
 
+/* Room for one verdict: a tracepoint is not preempted. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct scratch);
+} scratch SEC(".maps");
+
 SEC("raw_tp/sched_process_fork")
 int gabion_fork(struct bpf_raw_tracepoint_args *ctx)
 {
@@ -85,6 +93,57 @@ static __noinline int start_guard(struct settings *s, struct task_struct *task, 
 }
 
 /* ------------------------------------------------------------------- exec */
+
+/* Stops a program whose file changed since it was compared with the image, for
+ * the agent to compare it anew. Returns 0 when nobody is there to do it. */
+static __noinline int hold_to_verify(struct settings *s, __u32 cid)
+{
+	struct start_record rec = {.type = REC_VERIFY, .held = 1, .cid = cid};
+	struct held fresh = {.cid = cid};
+	__u32 tgid = bpf_get_current_pid_tgid() >> 32;
+	__u64 now = bpf_ktime_get_ns();
+
+	if (now - s->heartbeat >= HOLD_ALIVE)
+		return 0;
+	rec.pid = tgid;
+	rec.time = fresh.time = now;
+	rec.cgroup = fresh.cgroup = bpf_get_current_cgroup_id();
+	if (bpf_map_update_elem(&held, &tgid, &fresh, BPF_ANY))
+		return 0;
+	if (bpf_ringbuf_output(&denials, &rec, sizeof(rec), BPF_RB_FORCE_WAKEUP) || bpf_send_signal(SIGSTOP)) {
+		bpf_map_delete_elem(&held, &tgid);
+		return 0;
+	}
+	return 1;
+}
+
+static __noinline void observe(struct scratch *sc, __u32 cid, __u32 in_image, __u64 parent)
+{
+	struct seen_key key = {.cid = cid, .in_image = in_image, .parent = parent};
+	__u32 one = 1, size;
+	__u64 n = 1, *l;
+
+	key.object = hash_pair(sc, sc->hash, sc->applet);
+	if (bpf_map_lookup_elem(&seen, &key))
+		return;
+	if (bpf_map_update_elem(&seen, &key, &one, BPF_NOEXIST))
+		return;
+	size = sc->out.detail.path_len;
+	if (size > PATH_BUF + NAME_BUF)
+		size = PATH_BUF + NAME_BUF;
+	size += offsetof(struct seen_record, detail.path);
+	if (size > sizeof(sc->out))
+		size = sizeof(sc->out);
+	if (!bpf_ringbuf_output(&observations, &sc->out, size, 0))
+		return;
+	/* Not told: forget that it was seen, so that the next time tells. */
+	bpf_map_delete_elem(&seen, &key);
+	l = bpf_map_lookup_elem(&lost, &cid);
+	if (l)
+		__sync_fetch_and_add(l, 1);
+	else
+		bpf_map_update_elem(&lost, &cid, &n, BPF_NOEXIST);
+}
 
 static __noinline int judge(struct task_struct *task, struct file *file, struct settings *s, struct container *c,
 			    __u32 cid)

@@ -323,29 +323,6 @@ static __noinline __u32 drift(struct container *c, struct inode *inode, __u32 de
 	return *verdict == F_CHANGED ? R_CHANGED : R_DRIFT;
 }
 
-/* Stops a program whose file changed since it was compared with the image, for
- * the agent to compare it anew. Returns 0 when nobody is there to do it. */
-static __noinline int hold_to_verify(struct settings *s, __u32 cid)
-{
-	struct start_record rec = {.type = REC_VERIFY, .held = 1, .cid = cid};
-	struct held fresh = {.cid = cid};
-	__u32 tgid = bpf_get_current_pid_tgid() >> 32;
-	__u64 now = bpf_ktime_get_ns();
-
-	if (now - s->heartbeat >= HOLD_ALIVE)
-		return 0;
-	rec.pid = tgid;
-	rec.time = fresh.time = now;
-	rec.cgroup = fresh.cgroup = bpf_get_current_cgroup_id();
-	if (bpf_map_update_elem(&held, &tgid, &fresh, BPF_ANY))
-		return 0;
-	if (bpf_ringbuf_output(&denials, &rec, sizeof(rec), BPF_RB_FORCE_WAKEUP) || bpf_send_signal(SIGSTOP)) {
-		bpf_map_delete_elem(&held, &tgid);
-		return 0;
-	}
-	return 1;
-}
-
 static __noinline void report_cause(struct scratch *sc, struct count_key *key)
 {
 	struct cause_record rec = {.type = REC_CAUSE};
@@ -353,34 +330,6 @@ static __noinline void report_cause(struct scratch *sc, struct count_key *key)
 	bpf_map_update_elem(&details, key, &sc->out.detail, BPF_ANY);
 	rec.key = *key;
 	bpf_ringbuf_output(&denials, &rec, sizeof(rec), 0);
-}
-
-static __noinline void observe(struct scratch *sc, __u32 cid, __u32 in_image, __u64 parent)
-{
-	struct seen_key key = {.cid = cid, .in_image = in_image, .parent = parent};
-	__u32 one = 1, size;
-	__u64 n = 1, *l;
-
-	key.object = hash_pair(sc, sc->hash, sc->applet);
-	if (bpf_map_lookup_elem(&seen, &key))
-		return;
-	if (bpf_map_update_elem(&seen, &key, &one, BPF_NOEXIST))
-		return;
-	size = sc->out.detail.path_len;
-	if (size > PATH_BUF + NAME_BUF)
-		size = PATH_BUF + NAME_BUF;
-	size += offsetof(struct seen_record, detail.path);
-	if (size > sizeof(sc->out))
-		size = sizeof(sc->out);
-	if (!bpf_ringbuf_output(&observations, &sc->out, size, 0))
-		return;
-	/* Not told: forget that it was seen, so that the next time tells. */
-	bpf_map_delete_elem(&seen, &key);
-	l = bpf_map_lookup_elem(&lost, &cid);
-	if (l)
-		__sync_fetch_and_add(l, 1);
-	else
-		bpf_map_update_elem(&lost, &cid, &n, BPF_NOEXIST);
 }
 
 /* ---------------------------------------------------------------- looking */

@@ -24,6 +24,9 @@ type Config struct {
 	// until Release, NotAContainer or HoldBound (default 2 s).
 	Hold      bool
 	HoldBound time.Duration
+	// NoRefusal leaves out backend A: forbidden programs are killed where the
+	// call could fail.
+	NoRefusal bool
 	// NoFanotify leaves out backend C: scripts are then not compared with the
 	// image.
 	NoFanotify bool
@@ -137,6 +140,11 @@ func (e *Engine) open() (err error) {
 			err = errors.Join(err, e.rings.close(), e.l.close())
 		}
 	}()
+	if !e.cfg.NoRefusal {
+		if err := e.l.addRefusal(e.log); err != nil {
+			return err
+		}
+	}
 	if err := e.l.begin(node, e.cfg.Hold); err != nil {
 		return err
 	}

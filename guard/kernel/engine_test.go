@@ -493,7 +493,7 @@ func TestUpgrade(t *testing.T) {
 	}
 	last := start(t, Config{PinDir: pinDir})
 	after, err := os.ReadDir(linkDir(pinDir))
-	if err != nil || len(after) != len(tracepoints) || after[0].Name() == before[0].Name() {
+	if err != nil || len(after) != len(tracepoints()) || after[0].Name() == before[0].Name() {
 		t.Errorf("links: %v, before %v: %v", after, before, err)
 	}
 	if out, _ := b.exec("/usr/bin/tool"); strings.Contains(out, "tool\n") {
