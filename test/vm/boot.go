@@ -81,7 +81,9 @@ func (m Machine) args() []string {
 	}
 	// no_timer_check: the check of the timer's interrupts fails when the
 	// emulator is starved. panic=-1 with -no-reboot: a panic ends the machine.
-	line := "console=ttyS0 no_timer_check panic=-1 oops=panic loglevel=5 net.ifnames=0"
+	// tsc=unstable: an emulator that is starved miscounts it, and all the guest's
+	// timeouts with it.
+	line := "console=ttyS0 no_timer_check tsc=unstable panic=-1 oops=panic loglevel=5 net.ifnames=0"
 	if m.LSM != "" {
 		line += " lsm=" + m.LSM
 	}

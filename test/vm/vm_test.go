@@ -31,14 +31,17 @@ const root = "../.."
 const withoutBPF = "landlock,lockdown,yama,loadpin,safesetid,integrity,apparmor"
 
 // guests are the machines that the suites run in.
-var guests = []struct {
+var guests = []guest{
+	{"6.1", "6.1", "", has, all},
+	{"6.12", "6.12", "", has + ",tcx floor", all},
+	{"6.1-nobpf", "6.1", withoutBPF, has, []string{"guard/kernel"}},
+	{"6.12-nobpf", "6.12", withoutBPF, has, []string{"guard/kernel"}},
+}
+
+type guest struct {
 	name, series, lsm string
+	has               string // capabilities: a test that skips for lack of one fails
 	suites            []string
-}{
-	{"6.1", "6.1", "", all},
-	{"6.1-nobpf", "6.1", withoutBPF, []string{"guard/kernel"}},
-	{"6.12", "6.12", "", all},
-	{"6.12-nobpf", "6.12", withoutBPF, []string{"guard/kernel"}},
 }
 
 var all = []string{"internal/cgroup", "internal/minicontainer", "guard/kernel", "guard/firewall", "guard/container"}
@@ -49,9 +52,8 @@ var without = map[string]string{
 	"guard/container": "TestContainerd|TestDocker|TestCRI|TestThreeHundred|TestMobyWaitsForDocker|TestHostNetwork",
 }
 
-// has are the capabilities of a guest: a test that skips for lack of one of
-// them fails.
-const has = "root,busybox,bpffs,overlay,runc,cgroup2,netns,bridge"
+// has are the capabilities of every guest.
+const has = "root,busybox,bpffs,overlay,runc,cgroup2,netns,bridge,network programs,cgroup/connect,cgroup/sendmsg,cgroup/setsockopt,clsact floor"
 
 // TestKernels runs the suites of the rooms that talk to the kernel under
 // Debian's kernels. Each of their tests is reported as one of its own.
@@ -83,7 +85,7 @@ func TestKernels(t *testing.T) {
 				t.Parallel()
 				c := &matrix.Column{Name: g.name}
 				columns[i] = c
-				inGuest(t, Machine{Kernel: kernels[g.series], LSM: g.lsm}, c, programs, g.suites)
+				inGuest(t, g, Machine{Kernel: kernels[g.series], LSM: g.lsm}, c, programs)
 			})
 		}
 	})
@@ -117,7 +119,7 @@ func build(t *testing.T) map[string]string {
 
 // inGuest boots a machine, lets it probe and run the suites, and reports every
 // test that ended there.
-func inGuest(t *testing.T, m Machine, c *matrix.Column, programs map[string]string, suites []string) {
+func inGuest(t *testing.T, g guest, m Machine, c *matrix.Column, programs map[string]string) {
 	dir := t.TempDir()
 	if *keep != "" {
 		dir = filepath.Join(*keep, c.Name)
@@ -128,7 +130,7 @@ func inGuest(t *testing.T, m Machine, c *matrix.Column, programs map[string]stri
 	m.Archive, m.Console = filepath.Join(dir, "archive"), filepath.Join(dir, "console")
 	files := map[string]string{}
 	order := Order{Suites: []Suite{{Name: "probe", Args: []string{"/init", "probe"}, Timeout: time.Minute}}}
-	for _, s := range suites {
+	for _, s := range g.suites {
 		program, ok := programs["./"+s]
 		if !ok {
 			continue
@@ -142,7 +144,7 @@ func inGuest(t *testing.T, m Machine, c *matrix.Column, programs map[string]stri
 		if *onlyTests != "" {
 			args = append(args, "-test.run", *onlyTests)
 		}
-		order.Suites = append(order.Suites, Suite{Name: s, Args: args, Env: []string{"GABION_REQUIRE=" + has}, Timeout: 9 * time.Minute})
+		order.Suites = append(order.Suites, Suite{Name: s, Args: args, Env: []string{"GABION_REQUIRE=" + g.has}, Timeout: 9 * time.Minute})
 	}
 	if err := Pack(t.Context(), m.Archive, m.Kernel, programs["init"], files, order); err != nil {
 		t.Fatal(err)
