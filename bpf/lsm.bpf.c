@@ -26,7 +26,6 @@ char LICENSE[] SEC("license") = "GPL";
 #define PROT_EXEC 4
 #define VM_EXEC 4
 #define READ_IMPLIES_EXEC 0x0400000
-#define FMODE_BACKING (1 << 25)
 #define S_IFMT 0170000
 #define S_IFREG 0100000
 #define ELF_MAGIC 0x464c457f
@@ -140,6 +139,7 @@ static __noinline int refuse_program(struct scratch *sc, struct task_struct *tas
 	struct file *file = BPF_CORE_READ(bprm, file);
 	struct dentry *dentry = BPF_CORE_READ(file, f_path.dentry);
 	struct exec_detail *d = &sc->out.detail;
+	struct file_key key;
 	__u32 reasons, drifted;
 	__u64 argv;
 	int own;
@@ -155,7 +155,7 @@ static __noinline int refuse_program(struct scratch *sc, struct task_struct *tas
 		return 0;
 	if (look_program(sc, dentry))
 		return 0;
-	drifted = drift(c, BPF_CORE_READ(dentry, d_inode), d->dev);
+	drifted = drift(c, BPF_CORE_READ(dentry, d_inode), d->dev, &key);
 	d->nameless = drifted == R_FILELESS;
 	d->in_image = !drifted;
 	look_parent(sc, task);
@@ -169,13 +169,13 @@ static __noinline int refuse_program(struct scratch *sc, struct task_struct *tas
 	return -EPERM;
 }
 
-/* A file that need not be listed but must be the image's own. Returns whether
- * it is refused. */
+/* A file that need not be listed but must be the image's own. sc->i is what
+ * separates it from the image. Returns whether it is refused. */
 static __noinline int refuse_file(struct scratch *sc, struct task_struct *task, struct dentry *dentry,
 				  struct settings *s, struct container *c)
 {
 	struct exec_detail *d = &sc->out.detail;
-	__u32 drifted = sc->i; /* what separates it from the image */
+	__u32 drifted = sc->i;
 
 	look(sc, task, dentry, s, c);
 	if (sc->set)
@@ -195,11 +195,12 @@ static __noinline int refuse_script(struct scratch *sc, struct task_struct *task
 	struct dentry *dentry = BPF_CORE_READ(bprm, file, f_path.dentry);
 	struct inode *inode = BPF_CORE_READ(dentry, d_inode);
 	__u32 dev = BPF_CORE_READ(inode, i_sb, s_dev), drifted;
+	struct file_key key;
 	__u64 argv;
 
 	if (!(c->flags & C_DENY_DRIFT))
 		return 0;
-	drifted = drift(c, inode, dev);
+	drifted = drift(c, inode, dev, &key);
 	if (!drifted)
 		return 0;
 	/* In Monitor the agent has told of it already. */
@@ -289,23 +290,66 @@ int BPF_PROG(exec_fmod, struct linux_binprm *bprm)
 
 /* --------------------------------------------------------------- mappings */
 
-/* The file as the container knows it. */
-static __always_inline struct dentry *dentry_of(struct file *file)
+/* The file of a mapping as the container knows it. A mapping of an overlay's
+ * file names the real one; where that keeps the path it was opened by, it lies
+ * behind the file, and nothing that has a name says so. Hence what is read
+ * there counts only when it is a file of the container's own overlay. */
+static __always_inline struct dentry *mapped_dentry(struct file *file, __u32 root_dev)
 {
 	struct backing_file *b = (struct backing_file *)file;
+	struct dentry *d = BPF_CORE_READ(file, f_path.dentry), *user;
 
-	if (bpf_core_field_exists(b->user_path) && BPF_CORE_READ(file, f_mode) & FMODE_BACKING)
-		return BPF_CORE_READ(b, user_path.dentry);
-	return BPF_CORE_READ(file, f_path.dentry);
+	if (!bpf_core_field_exists(b->user_path) || BPF_CORE_READ(d, d_sb, s_dev) == root_dev)
+		return d;
+	user = BPF_CORE_READ(b, user_path.dentry);
+	if (BPF_CORE_READ(user, d_sb, s_magic) == OVERLAYFS_MAGIC && BPF_CORE_READ(user, d_sb, s_dev) == root_dev)
+		return user;
+	return d;
 }
 
-static __noinline int check_mapping(struct file *file)
+/* Stops the process before it can use what it mapped, for the agent to compare
+ * the file with the image: a chmod of a library is enough to make it another
+ * file. Returns 0 when nobody is there to do it. */
+static __noinline int hold_mapping(struct scratch *sc, struct settings *s, struct file_key *key)
+{
+	struct held fresh = {.cid = sc->out.cid, .mapped = 1};
+	__u32 tgid = bpf_get_current_pid_tgid() >> 32;
+	struct map_record *rec;
+
+	fresh.time = bpf_ktime_get_ns();
+	if (fresh.time - s->heartbeat >= HOLD_ALIVE)
+		return 0;
+	rec = bpf_ringbuf_reserve(&denials, sizeof(*rec), 0);
+	if (!rec)
+		return 0;
+	rec->type = REC_MAPPED;
+	rec->pid = tgid;
+	rec->cid = sc->out.cid;
+	rec->path_len = sc->path_len;
+	rec->key = *key;
+	bpf_probe_read_kernel(rec->path, sizeof(rec->path), sc->out.detail.path);
+	if (bpf_map_update_elem(&held, &tgid, &fresh, BPF_ANY)) {
+		bpf_ringbuf_discard(rec, BPF_RB_NO_WAKEUP);
+		return 0;
+	}
+	if (bpf_send_signal(SIGSTOP)) {
+		bpf_map_delete_elem(&held, &tgid);
+		bpf_ringbuf_discard(rec, BPF_RB_NO_WAKEUP);
+		return 0;
+	}
+	bpf_ringbuf_submit(rec, BPF_RB_FORCE_WAKEUP);
+	return 1;
+}
+
+/* opened: file is what the task opened, not what a mapping names. */
+static __noinline int check_mapping(struct file *file, int opened)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
 	struct settings *s = get_settings();
 	struct exec_detail *d;
 	struct container *c;
 	struct dentry *dentry;
+	struct file_key key;
 	struct inode *inode;
 	struct file *exe;
 	struct slot *slot;
@@ -320,7 +364,7 @@ static __noinline int check_mapping(struct file *file)
 	c = bpf_map_lookup_elem(&containers, &cid);
 	if (!c || c->exec_mode < MODE_MONITOR || !(c->flags & C_DENY_DRIFT))
 		return 0;
-	dentry = dentry_of(file);
+	dentry = opened ? BPF_CORE_READ(file, f_path.dentry) : mapped_dentry(file, c->root_dev);
 	inode = BPF_CORE_READ(dentry, d_inode);
 	if ((BPF_CORE_READ(inode, i_mode) & S_IFMT) != S_IFREG)
 		return 0;
@@ -329,7 +373,7 @@ static __noinline int check_mapping(struct file *file)
 	if (exe && BPF_CORE_READ(exe, f_inode) == inode)
 		return 0;
 	dev = BPF_CORE_READ(inode, i_sb, s_dev);
-	drifted = drift(c, inode, dev);
+	drifted = drift(c, inode, dev, &key);
 	if (!drifted)
 		return 0;
 	protect = c->exec_mode == MODE_PROTECT;
@@ -341,7 +385,8 @@ static __noinline int check_mapping(struct file *file)
 	d = &slot->sc.out.detail;
 	slot->sc.out.cid = cid;
 	slot->sc.i = drifted;
-	if (refuse_file(&slot->sc, task, dentry, s, c)) {
+	if (refuse_file(&slot->sc, task, dentry, s, c) &&
+	    !(c->flags & C_VERIFY && drifted == (R_CHANGED | R_UNKNOWN) && hold_mapping(&slot->sc, s, &key))) {
 		read_args(&slot->sc, task);
 		show_args(&slot->sc);
 		/* Who maps it, in the place of the applet that a library has not. */
@@ -357,7 +402,7 @@ static __noinline int check_mapping(struct file *file)
 SEC("lsm/mmap_file")
 int BPF_PROG(map_lsm, struct file *file, unsigned long reqprot, unsigned long prot)
 {
-	return prot & PROT_EXEC && check_mapping(file) ? -EPERM : 0;
+	return prot & PROT_EXEC && check_mapping(file, 1) ? -EPERM : 0;
 }
 
 /* Here prot is what was asked for: the kernel has not yet added to it what an
@@ -372,14 +417,14 @@ int BPF_PROG(map_fmod, struct file *file, unsigned long prot)
 		if (!(prot & PROT_READ) || !(BPF_CORE_READ(task, personality) & READ_IMPLIES_EXEC))
 			return 0;
 	}
-	return check_mapping(file) ? -EPERM : 0;
+	return check_mapping(file, 1) ? -EPERM : 0;
 }
 
 static __always_inline int check_protect(struct vm_area_struct *vma, unsigned long prot)
 {
 	if (!(prot & PROT_EXEC) || BPF_CORE_READ(vma, vm_flags) & VM_EXEC)
 		return 0;
-	return check_mapping(BPF_CORE_READ(vma, vm_file)) ? -EPERM : 0;
+	return check_mapping(BPF_CORE_READ(vma, vm_file), 0) ? -EPERM : 0;
 }
 
 SEC("lsm/file_mprotect")

@@ -149,6 +149,7 @@ static __noinline int judge(struct task_struct *task, struct file *file, struct 
 			    __u32 cid)
 {
 	struct dentry *dentry = BPF_CORE_READ(file, f_path.dentry);
+	struct file_key key;
 	struct scratch *sc;
 	struct exec_detail *d;
 	__u32 zero = 0, reasons, drifted;
@@ -164,7 +165,7 @@ static __noinline int judge(struct task_struct *task, struct file *file, struct 
 	read_args(sc, task);
 	show_args(sc);
 	reasons |= look_program(sc, dentry);
-	drifted = drift(c, BPF_CORE_READ(file, f_inode), d->dev);
+	drifted = drift(c, BPF_CORE_READ(file, f_inode), d->dev, &key);
 	d->nameless = drifted == R_FILELESS;
 	d->in_image = !drifted;
 	parent = look_parent(sc, task);

@@ -284,15 +284,17 @@ static __always_inline void change_time(struct inode *inode, struct file_key *ke
 	key->ctime_nsec &= 0x7fffffff;
 }
 
-/* What separates the file from the image's: a set of reasons, 0 when nothing. */
-static __noinline __u32 drift(struct container *c, struct inode *inode, __u32 dev)
+/* What separates the file from the image's: a set of reasons, 0 when nothing.
+ * With R_UNKNOWN, key is the state in which the file was not compared yet. */
+static __noinline __u32 drift(struct container *c, struct inode *inode, __u32 dev, struct file_key *key)
 {
-	struct file_key key = {.dev = dev};
 	struct super_block *sb = BPF_CORE_READ(inode, i_sb);
 	struct inode *real = inode;
 	struct dentry *upper;
 	__u32 *verdict;
 
+	__builtin_memset(key, 0, sizeof(*key));
+	key->dev = dev;
 	if (!BPF_CORE_READ(inode, i_nlink))
 		return R_FILELESS;
 	if (dev != c->root_dev)
@@ -312,10 +314,10 @@ static __noinline __u32 drift(struct container *c, struct inode *inode, __u32 de
 	} else if (!(c->flags & C_SNAPSHOT)) {
 		return 0;
 	}
-	key.ino = BPF_CORE_READ(real, i_ino);
-	key.size = BPF_CORE_READ(real, i_size);
-	change_time(real, &key);
-	verdict = bpf_map_lookup_elem(&files, &key);
+	key->ino = BPF_CORE_READ(real, i_ino);
+	key->size = BPF_CORE_READ(real, i_size);
+	change_time(real, key);
+	verdict = bpf_map_lookup_elem(&files, key);
 	if (!verdict)
 		return c->flags & C_SNAPSHOT ? R_DRIFT : R_CHANGED | R_UNKNOWN;
 	if (*verdict == F_IMAGE)

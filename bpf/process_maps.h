@@ -79,7 +79,7 @@ struct exec_detail {
 };
 
 /* Records of both rings begin with their type. */
-enum { REC_CAUSE = 1, REC_START = 2, REC_SEEN = 3, REC_VERIFY = 4 };
+enum { REC_CAUSE = 1, REC_START = 2, REC_SEEN = 3, REC_VERIFY = 4, REC_MAPPED = 5 };
 
 struct cause_record {
 	__u32 type;
@@ -102,6 +102,16 @@ struct seen_record {
 	struct exec_detail detail;
 };
 
+/* A process stopped for code that it mapped from a file not compared yet. */
+struct map_record {
+	__u32 type;
+	__u32 pid;
+	__u32 cid;
+	__u32 path_len;
+	struct file_key key;
+	char path[PATH_BUF + NAME_BUF];
+};
+
 struct seen_key {
 	__u32 cid;
 	__u32 in_image;
@@ -112,7 +122,9 @@ struct seen_key {
 struct held {
 	__u64 cgroup;
 	__u64 time;
-	__u32 released;
+	__u8 released;
+	__u8 mapped; /* held for a file that it mapped, not for its program */
+	__u16 pad;
 	__u32 cid; /* not 0: held to compare its file with the image */
 };
 

@@ -67,6 +67,7 @@ type Engine struct {
 	fanErr error     // why not
 	rings  rings
 	verify chan startRecord // programs held to compare their files with the image
+	mapped chan mapRecord   // the same for files that they mapped
 }
 
 // managed is a container that Apply was called for. It is replaced, never
@@ -113,7 +114,7 @@ func Open(cfg Config, deps Deps) (*Engine, error) {
 	e := &Engine{
 		cfg: cfg, log: deps.Log, sink: deps.Sink, now: deps.Now,
 		byID: map[string]*managed{}, byCID: map[uint32]*managed{},
-		verify: make(chan startRecord, 1024), judging: map[uint32]bool{},
+		verify: make(chan startRecord, 1024), mapped: make(chan mapRecord, 1024), judging: map[uint32]bool{},
 	}
 	if err := e.open(); err != nil {
 		return nil, fmt.Errorf("open kernel engine: %w", err)

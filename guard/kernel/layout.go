@@ -203,6 +203,7 @@ const (
 	recStart  = 2
 	recSeen   = 3
 	recVerify = 4
+	recMapped = 5
 )
 
 // startRecord mirrors struct start_record.
@@ -215,11 +216,23 @@ type startRecord struct {
 	CID    uint32
 }
 
+// mapRecord mirrors struct map_record.
+type mapRecord struct {
+	Type    uint32
+	PID     uint32
+	CID     uint32
+	PathLen uint32
+	Key     fileKey
+	Path    [pathBuf]byte
+}
+
 // heldValue mirrors struct held.
 type heldValue struct {
 	Cgroup   uint64
 	Time     uint64
-	Released uint32
+	Released uint8
+	Mapped   uint8 // held for a file that it mapped
+	_        uint16
 	CID      uint32 // not 0: held to compare its file with the image
 }
 

@@ -9,6 +9,7 @@ import (
 	"syscall"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
 )
@@ -92,6 +93,9 @@ func (r refusal) why() string {
 // that does not ask it permits everything. Without all, a hook's first variant
 // that works ends the search.
 func tryRefusal(all bool) (out []refusal, err error) {
+	if out = refusedTypes(); out != nil {
+		return out, nil
+	}
 	l, err := load("")
 	if err != nil {
 		return nil, err
@@ -123,13 +127,42 @@ func tryRefusal(all bool) (out []refusal, err error) {
 
 const canaryCID = uint32(1)
 
+// refusedTypes spares the work on kernels that permit none of the types of
+// programs that could refuse a call; nil when one is permitted.
+func refusedTypes() (out []refusal) {
+	try := func(typ ebpf.ProgramType, at ebpf.AttachType, name string) error {
+		p, err := ebpf.NewProgram(&ebpf.ProgramSpec{
+			Name: "gabion_probe", Type: typ, AttachType: at, AttachTo: name, License: "GPL",
+			Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, 0), asm.Return()},
+		})
+		if err != nil {
+			return err
+		}
+		return p.Close()
+	}
+	if !errors.Is(try(ebpf.LSM, ebpf.AttachLSMMac, "bprm_check_security"), unix.EPERM) ||
+		!errors.Is(try(ebpf.Tracing, ebpf.AttachModifyReturn, "security_bprm_check"), unix.EPERM) {
+		return nil
+	}
+	for _, h := range hooks() {
+		r := refusal{hook: h.name}
+		for _, v := range h.variants {
+			r.tried = append(r.tried, attempt{v, errType})
+		}
+		out = append(out, r)
+	}
+	return out
+}
+
+var errType = errors.New("load: operation not permitted (this kernel refuses programs of this type)")
+
 func (l *loaded) tryVariant(h hook, v variant) (err error) {
 	if err := l.canary(h); errors.Is(err, unix.EPERM) {
 		return errors.New("cannot be tried: the call is refused without it")
 	}
 	progs, rest, err := l.loadRefusal([]variant{v})
 	if errors.Is(err, unix.EPERM) {
-		return errors.New("load: operation not permitted (this kernel refuses programs of this type)")
+		return errType
 	}
 	if err != nil {
 		return err

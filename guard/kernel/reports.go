@@ -370,6 +370,13 @@ func (e *Engine) readDenials(ctx context.Context) error {
 				case <-ctx.Done():
 				}
 			}
+		case recMapped:
+			if r, ok := parseMapped(raw); ok {
+				select {
+				case e.mapped <- r:
+				case <-ctx.Done():
+				}
+			}
 		}
 	})
 }
@@ -403,6 +410,15 @@ func parseStart(raw []byte) (startRecord, bool) {
 	}
 	_, err := binary.Decode(raw, binary.LittleEndian, &s)
 	return s, err == nil && (s.Type == recStart || s.Type == recVerify)
+}
+
+func parseMapped(raw []byte) (mapRecord, bool) {
+	var r mapRecord
+	if len(raw) < binary.Size(r) {
+		return r, false
+	}
+	_, err := binary.Decode(raw, binary.LittleEndian, &r)
+	return r, err == nil && r.Type == recMapped && r.PathLen <= pathBuf
 }
 
 // parseSeen reads a record of first-seen behaviour; its path may be cut short.
