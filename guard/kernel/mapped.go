@@ -71,5 +71,5 @@ func (e *Engine) endMapped(m *managed, pid int, name string, reasons policy.Reas
 			effect = effectNotBlocked
 		}
 	}
-	e.countAgent(m, effect, reasons, int(m.entry.DriftRule), p, 0)
+	e.countAgent(m, effect, reasons, int(m.entry.DriftRule), p, mappedDetail)
 }

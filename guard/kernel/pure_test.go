@@ -231,7 +231,11 @@ func TestProbe(t *testing.T) {
 			t.Errorf("%s says neither why not nor what helps", f.Name)
 		}
 		switch f.Name {
-		case FeatureLSM, FeatureFmodRet:
+		case FeatureLSM, FeatureFmodRet: // one is enough
+		case FeatureRefuse, FeatureMap, FeatureProtect:
+			if f.Works != (refusedTypes() == nil) {
+				t.Errorf("%s: %+v", f.Name, f)
+			}
 		default:
 			if !f.Works {
 				t.Errorf("%s does not work: %s", f.Name, f.Detail)

@@ -143,10 +143,11 @@ func TestRefuse(t *testing.T) {
 	b, other := sleeper(t, image), sleeper(t, image)
 	pinDir := pins(t)
 	e := start(t, Config{PinDir: pinDir})
-	cov := e.mustApply(t, b, makePlan(policy.ProcessPlan{
+	plan := makePlan(policy.ProcessPlan{
 		Mode: v1alpha1.Protect, DenyDrift: true, Deny: []policy.ExecRule{file("/usr/bin/curl"), names("wget")},
 		DriftAllow: []policy.ExecRule{tree("/data/ok")},
-	}))
+	})
+	cov := e.mustApply(t, b, plan)
 	if !strings.Contains(cov.Guarantee, "call that would start a forbidden program fails") || cov.Degraded != "" ||
 		!strings.HasSuffix(cov.Mechanism, " + raw_tp+kill + fanotify") {
 		t.Errorf("coverage: %+v", cov)
@@ -236,6 +237,7 @@ func TestRefuse(t *testing.T) {
 		t.Errorf("without an agent: %q", out)
 	}
 	next := start(t, Config{PinDir: pinDir})
+	next.mustApply(t, b, plan)
 	next.denied(t, 2, byPath("/data/new"))
 	if out, _ := b.sh("/data/new"); !strings.Contains(out, no) {
 		t.Errorf("adopted: %q", out)

@@ -217,7 +217,7 @@ func (e *Engine) describe(containerID string, key CountKey) guard.Denial {
 	var det execDetail
 	if e.l.maps.details.Lookup(key, &det) == nil {
 		d.Process, d.Path, d.Applet = e.process(key.CID, &det)
-		if key.Kind == kindMap {
+		if key.Kind == kindMap || key.Kind == kindAgent && det.Nameless == mappedDetail {
 			d.Process.Exe = cString(det.Applet[:]) // who maps the file
 		}
 		if key.Kind == kindAgent && det.Nameless == scriptDetail {
