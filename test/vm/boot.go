@@ -23,9 +23,11 @@ type Machine struct {
 	Archive string // written by Pack
 	// LSM replaces the kernel's list of security modules when it is not empty.
 	LSM string
-	// Counted makes the guest's clock count instructions, so that times in it
-	// do not depend on the load of the machine: for ratios of two figures.
-	Counted bool
+	// Wall makes the guest's clock follow the machine's. Otherwise it counts
+	// instructions, one a nanosecond, and jumps over idle time: what takes how
+	// long in the guest, and which of its timeouts end, does not depend on the
+	// load of the machine, and sleeping costs nothing.
+	Wall bool
 	// Console is a file for what the kernel prints.
 	Console string
 	// Memory is in MiB; zero means 2048.
@@ -81,9 +83,7 @@ func (m Machine) args() []string {
 	}
 	// no_timer_check: the check of the timer's interrupts fails when the
 	// emulator is starved. panic=-1 with -no-reboot: a panic ends the machine.
-	// tsc=unstable: an emulator that is starved miscounts it, and all the guest's
-	// timeouts with it.
-	line := "console=ttyS0 no_timer_check tsc=unstable panic=-1 oops=panic loglevel=5 net.ifnames=0"
+	line := "console=ttyS0 no_timer_check panic=-1 oops=panic loglevel=5 net.ifnames=0"
 	if m.LSM != "" {
 		line += " lsm=" + m.LSM
 	}
@@ -94,7 +94,7 @@ func (m Machine) args() []string {
 		"-serial", "file:" + m.Console,
 		"-chardev", "stdio,id=results,signal=off", "-serial", "chardev:results",
 	}
-	if m.Counted {
+	if !m.Wall {
 		args = append(args, "-icount", "shift=0,sleep=off")
 	}
 	return args

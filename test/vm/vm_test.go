@@ -22,6 +22,7 @@ var (
 	onlySuite = flag.String("suite", "", "run this suite only, such as guard/kernel")
 	onlyTests = flag.String("tests", "", "run the tests only that match, in guests that run any")
 	page      = flag.String("page", "", "write what works where to this file")
+	full      = flag.Bool("full", false, "run all tests of the suites, not only the core of them")
 	keep      = flag.String("keep", "", "keep consoles and output of guests in this folder")
 )
 
@@ -50,6 +51,14 @@ var all = []string{"internal/cgroup", "internal/minicontainer", "guard/kernel", 
 // emulation cannot.
 var without = map[string]string{
 	"guard/container": "TestContainerd|TestDocker|TestCRI|TestThreeHundred|TestMobyWaitsForDocker|TestHostNetwork",
+}
+
+// core are the tests of the long suites that every kernel passes each time;
+// loading the programs takes seconds in emulation, so all tests take many
+// minutes. -full runs all of them.
+var core = map[string]string{
+	"guard/kernel":   "TestProbe|TestKernelAgreesWithDecide|TestCanaries|TestRefuse$|TestRefuseLoader|TestMemfd|TestCgroupMoveKeepsIdentity",
+	"guard/firewall": "TestProbe|TestEgress|TestIngress|TestBypass|TestFloorMeansTheRules",
 }
 
 // has are the capabilities of every guest.
@@ -137,14 +146,17 @@ func inGuest(t *testing.T, g guest, m Machine, c *matrix.Column, programs map[st
 		}
 		place := "/test/" + filepath.Base(program)
 		files[place] = program
-		args := []string{place, "-test.v=test2json", "-test.timeout=8m"}
+		args := []string{place, "-test.v=test2json", "-test.timeout=15m"}
 		if skip := without[s]; skip != "" {
 			args = append(args, "-test.skip", skip)
 		}
-		if *onlyTests != "" {
+		switch {
+		case *onlyTests != "":
 			args = append(args, "-test.run", *onlyTests)
+		case !*full && core[s] != "":
+			args = append(args, "-test.run", core[s])
 		}
-		order.Suites = append(order.Suites, Suite{Name: s, Args: args, Env: []string{"GABION_REQUIRE=" + g.has}, Timeout: 9 * time.Minute})
+		order.Suites = append(order.Suites, Suite{Name: s, Args: args, Env: []string{"GABION_REQUIRE=" + g.has}, Timeout: 16 * time.Minute})
 	}
 	if err := Pack(t.Context(), m.Archive, m.Kernel, programs["init"], files, order); err != nil {
 		t.Fatal(err)
@@ -152,7 +164,7 @@ func inGuest(t *testing.T, g guest, m Machine, c *matrix.Column, programs map[st
 	if *keep == "" {
 		defer os.Remove(m.Archive)
 	}
-	ctx, cancel := context.WithTimeoutCause(t.Context(), 15*time.Minute, fmt.Errorf("took longer than 15 minutes"))
+	ctx, cancel := context.WithTimeoutCause(t.Context(), 40*time.Minute, fmt.Errorf("took longer than 40 minutes"))
 	defer cancel()
 
 	var lines bytes.Buffer // of the suite that runs
