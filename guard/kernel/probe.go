@@ -220,7 +220,12 @@ func tryFanotify() error {
 		}
 		answered <- err
 	}()
-	err = tryExec(canary)
+	ended := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread()
+		ended <- tryExec(canary)
+	}()
+	err = <-ended
 	closeErr := f.Close() // ends the reader when no event came
 	if answerErr := <-answered; answerErr != nil && !errors.Is(answerErr, fs.ErrClosed) {
 		return fmt.Errorf("answer for canary: %w", answerErr)
@@ -235,7 +240,15 @@ func tryFanotify() error {
 // thread, and gives the refusal. Starting a child would not do: between fork
 // and exec the Go runtime cannot stop that thread, so a garbage collection
 // would stop the goroutine that has to answer and both would wait for ever.
+//
+// The caller's goroutine must be locked to its thread, and end with it: while
+// a thread that shares its working directory with others executes, none of
+// them may start a thread, which the Go runtime does not survive. So this
+// thread stops sharing it.
 func tryExec(file string) error {
+	if err := unix.Unshare(unix.CLONE_FS); err != nil {
+		return fmt.Errorf("set a thread apart: %w", err)
+	}
 	path, err := unix.BytePtrFromString(file)
 	if err != nil {
 		return err
