@@ -66,38 +66,33 @@ func Probe(ctx context.Context, pinDir string) []guard.Feature {
 
 // refusalFeatures says which calls can be made to fail, by which programs.
 func refusalFeatures() []guard.Feature {
-	found, err := tryRefusal(true)
-	why := func(e error) string {
-		if e == nil {
-			return ""
-		}
-		return e.Error()
-	}
-	var out []guard.Feature
-	for i, name := range []string{hookExec: FeatureRefuse, hookMap: FeatureMap, hookProtect: FeatureProtect} {
-		f := guard.Feature{Name: name, Remedy: "boot with bpf in the lsm= list, on a kernel that permits programs of this type"}
+	const remedy = "boot with bpf in the lsm= list, on a kernel that permits programs of this type"
+	feature := func(name, works string, err error) guard.Feature {
 		if err != nil {
-			f.Detail = err.Error()
-			out = append(out, f)
-			continue
+			return guard.Feature{Name: name, Detail: err.Error(), Remedy: remedy}
 		}
-		if v, ok := found[i].works(); ok {
-			f = guard.Feature{Name: name, Works: true, Detail: "a canary's call failed with EPERM (" + v.name + ")"}
-		} else {
-			f.Detail = found[i].why()
-		}
-		if i == hookExec {
-			for _, a := range found[i].tried {
-				w := guard.Feature{Name: a.name, Works: a.err == nil, Detail: why(a.err)}
-				if w.Works {
-					w.Detail = "a canary's execve failed with EPERM"
-				} else {
-					w.Remedy = f.Remedy
-				}
-				out = append(out, w)
+		return guard.Feature{Name: name, Works: true, Detail: works}
+	}
+	found, err := tryRefusal(true)
+	if err != nil {
+		found = make([]refusal, len(hooks()))
+		for i, h := range hooks() {
+			for _, v := range h.variants {
+				found[i].tried = append(found[i].tried, attempt{v, err})
 			}
 		}
-		out = append(out, f)
+	}
+	var out []guard.Feature
+	for _, a := range found[hookExec].tried {
+		out = append(out, feature(a.name, "a canary's execve failed with EPERM", a.err))
+	}
+	for i, name := range []string{hookExec: FeatureRefuse, hookMap: FeatureMap, hookProtect: FeatureProtect} {
+		v, ok := found[i].works()
+		var err error
+		if !ok {
+			err = errors.New(found[i].why())
+		}
+		out = append(out, feature(name, "a canary's call failed with EPERM ("+v.name+")", err))
 	}
 	return out
 }
