@@ -44,6 +44,7 @@ func Page(columns []Column) []byte {
 	var b bytes.Buffer
 	b.WriteString("<!-- Made by `make test-kernel`; do not edit. -->\n# Kernels\n\n" +
 		"What was tried for real, each time with a canary, under Debian's cloud kernels in an emulated machine.\n" +
+		"A name ending in `-nobpf` is the same kernel booted without `bpf` in its list of security modules.\n" +
 		"`gabion doctor` tries the same on your machine.\n\n| kernel | release | active security modules |\n|---|---|---|\n")
 	for _, c := range columns {
 		fmt.Fprintf(&b, "| %s | %s | %s |\n", c.Name, c.Release, strings.ReplaceAll(c.LSM, ",", ", "))
@@ -59,7 +60,7 @@ func Page(columns []Column) []byte {
 			fmt.Fprintf(&b, "%d. %s\n", i+1, n)
 		}
 	}
-	b.WriteString("\n## Tests\n\nPassed of those run there; a dash means that the suite is not run under that kernel. Each kernel runs once with and once without `bpf` in its list.\n\n")
+	b.WriteString("\n## Tests\n\nPassed of those that ran when this page was made; a dash means that the suite did not run under that kernel.\n\n")
 	head(&b, "suite", columns)
 	var names []string
 	for _, c := range columns {
