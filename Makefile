@@ -36,6 +36,11 @@ test: ## install what the tests need, then pass them all
 	@scripts/setup.sh test
 	@scripts/test.sh
 
+.PHONY: test-kernel
+test-kernel: ## all tests that talk to the kernel, under Debian's 6.1 and 6.12 in an emulated machine (many minutes)
+	@scripts/setup.sh test
+	@scripts/test-kernel.sh
+
 .PHONY: bench
 bench: build ## measure; ends with a table, writes $(BENCH_OUT)/*.json
 	@scripts/bench.sh $(BENCH_OUT)

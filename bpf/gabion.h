@@ -48,6 +48,7 @@ enum {
 	C_NET_SLOT = 1 << 17,	   /* which of the container's two network tables is in force */
 	C_EXEC_PATHS = 1 << 7,	   /* process: verdicts depend on the path, so an unreadable one is denied */
 	C_VERIFY = 1 << 8,	   /* process: the agent can compare a file with the image while its program is held */
+	C_SCRIPTS = 1 << 9,	   /* process: the agent compares scripts on the root with the image (fanotify) */
 	C_SNAPSHOT = 1 << 6,	   /* process: the root is no overlay; the image's files are those listed in files */
 };
 
@@ -99,7 +100,8 @@ struct count_key {
 	__u64 object; /* exec: hash of path; network: hash of peer, port and protocol */
 };
 
-enum kind { K_EXEC = 1, K_EGRESS = 2, K_INGRESS = 3, K_SOCKET = 4, K_AGENT = 5 /* exec judged and counted by the agent: scripts, held programs */ };
+enum kind { K_EXEC = 1, K_EGRESS = 2, K_INGRESS = 3, K_SOCKET = 4, K_AGENT = 5, /* exec judged and counted by the agent: scripts, held programs */
+	    K_REFUSED = 6, /* exec judged before it happened */ K_MAP = 7 /* code mapped from a file */ };
 
 struct count {
 	__u64 n;

@@ -180,6 +180,12 @@ static __always_inline void parse_ip4(struct __sk_buff *skb, struct packet *p, _
 	parse_l4(skb, p, off + ip.ihl * 4, dir);
 }
 
+static __always_inline int is_extension(__u8 next)
+{
+	return next == IPPROTO_HOPOPTS || next == IPPROTO_ROUTING || next == IPPROTO_DSTOPTS ||
+	       next == IPPROTO_FRAGMENT || next == IPPROTO_AH;
+}
+
 static __always_inline void parse_ip6(struct __sk_buff *skb, struct packet *p, __u32 off, __u8 dir)
 {
 	struct ipv6hdr ip;
@@ -194,21 +200,13 @@ static __always_inline void parse_ip6(struct __sk_buff *skb, struct packet *p, _
 	__builtin_memcpy(p->k.raddr, dir == DIR_EGRESS ? &ip.daddr : &ip.saddr, 16);
 	next = ip.nexthdr;
 	off += sizeof(ip);
-	for (int i = 0; i <= MAX_EXTENSIONS; i++) {
+	/* Unrolled: kernels up to 6.1 take no loop that is entered in its middle,
+	 * and the compiler makes one of this. */
+#pragma unroll
+	for (int i = 0; i < MAX_EXTENSIONS; i++) {
 		struct frag_hdr eh; /* as long as the fixed part of all of them */
 
-		if (next != IPPROTO_HOPOPTS && next != IPPROTO_ROUTING && next != IPPROTO_DSTOPTS &&
-		    next != IPPROTO_FRAGMENT && next != IPPROTO_AH) {
-			p->k.proto = next;
-			if (next == IPPROTO_ICMPV6 && !p->frag && !bpf_skb_load_bytes(skb, off, &type, 1) &&
-			    stays_on_link(&ip, type)) {
-				p->verdict = P_PASS;
-				return;
-			}
-			parse_l4(skb, p, off, dir);
-			return;
-		}
-		if (i == MAX_EXTENSIONS)
+		if (!is_extension(next))
 			break;
 		if (bpf_skb_load_bytes(skb, off, &eh, sizeof(eh))) {
 			p->reasons = R_UNKNOWN;
@@ -234,7 +232,15 @@ static __always_inline void parse_ip6(struct __sk_buff *skb, struct packet *p, _
 		next = eh.nexthdr;
 	}
 	p->k.proto = next;
-	p->reasons = R_TOO_DEEP;
+	if (is_extension(next)) {
+		p->reasons = R_TOO_DEEP;
+		return;
+	}
+	if (next == IPPROTO_ICMPV6 && !p->frag && !bpf_skb_load_bytes(skb, off, &type, 1) && stays_on_link(&ip, type)) {
+		p->verdict = P_PASS;
+		return;
+	}
+	parse_l4(skb, p, off, dir);
 }
 
 #endif

@@ -156,6 +156,17 @@ struct file {
 	unsigned int f_flags;
 };
 
+/* What a mapping of an overlay's file names: the real file, which in 6.8 and
+ * later knows the path it was opened by; before, f_path is that path. */
+struct backing_file {
+	struct path user_path;
+};
+
+struct vm_area_struct {
+	struct file *vm_file;
+	unsigned long vm_flags;
+};
+
 /* Overlayfs; on many kernels a module's type. */
 struct ovl_inode {
 	struct inode vfs_inode;
@@ -170,6 +181,7 @@ struct linux_binprm {
 	const char *interp;
 	int argc;
 	int envc;
+	char buf[256];
 };
 
 struct mm_struct {
@@ -209,7 +221,20 @@ struct task_struct {
 	struct nsproxy *nsproxy;
 	struct signal_struct *signal;
 	u64 start_boottime;
+	unsigned int personality;
 	char comm[16];
+};
+
+/* The registers at a system call: x86-64, and what the same type is on arm64. */
+struct pt_regs {
+	unsigned long si;
+	unsigned long dx;
+	unsigned long orig_ax;
+};
+
+struct pt_regs___arm64 {
+	unsigned long regs[31];
+	int syscallno;
 };
 
 #pragma clang attribute pop
@@ -224,7 +249,6 @@ struct task_struct;
 struct sock;
 struct bpf_sock_ops;
 struct bpf_perf_event_data;
-struct pt_regs;
 struct xdp_md;
 struct sk_msg_md;
 struct sk_reuseport_md;

@@ -36,6 +36,9 @@ if [ "$what" = test ]; then
 	need rpm have rpm
 	need skopeo have skopeo
 	need chromium test -x /usr/bin/chromium
+	need qemu-system-x86 have qemu-system-x86_64
+	need xz-utils have xz
+	need cpio have cpio
 fi
 
 if [ ${#needs[@]} -eq 0 ]; then

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -19,6 +20,8 @@ import (
 	"time"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
+	"github.com/cilium/ebpf/link"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
@@ -181,6 +184,24 @@ func (b *bench) crash() {
 	b.stop()
 	must(b.t, b.fw.Close(true))
 	b.fw = nil
+}
+
+// floorHere is the kind of floor that this kernel can have at best: tcx, which
+// came with Linux 6.6, or clsact.
+func floorHere(t testing.TB) string {
+	t.Helper()
+	prog, err := ebpf.NewProgram(&ebpf.ProgramSpec{
+		Type: ebpf.SchedCLS, License: "GPL", Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, -1), asm.Return()},
+	})
+	must(t, err)
+	defer prog.Close()
+	l, err := link.AttachTCX(link.TCXOptions{Interface: 1, Program: prog, Attach: ebpf.AttachTCXEgress}) // lo
+	if errors.Is(err, ebpf.ErrNotSupported) {
+		return "clsact"
+	}
+	must(t, err)
+	must(t, l.Close())
+	return "tcx"
 }
 
 // proc is a helper process in a network namespace of its own.

@@ -20,7 +20,7 @@ func TestProbe(t *testing.T) {
 			t.Errorf("%s does not work and does not say why and what to do: %+v", f.Name, f)
 		}
 		if f.Name != "vsock guard" {
-			testkit.Require(t, f.Name, f.Works, f.Detail)
+			t.Run(f.Name, func(t *testing.T) { testkit.Require(t, f.Name, f.Works, f.Detail) })
 		}
 	}
 }

@@ -92,6 +92,8 @@ func (e *Engine) applyLocked(ctx context.Context, c workload.Container, plan *po
 	if e.fan != nil && m.layers != nil {
 		if err := e.fan.mark(c.PID); err != nil {
 			degraded = append(degraded, fmt.Sprintf("fanotify cannot watch this container (%v): scripts are not compared with the image", err))
+		} else {
+			m.entry.Flags |= FlagScripts
 		}
 	}
 	if err := e.install(m, before); err != nil {
@@ -137,7 +139,7 @@ func (e *Engine) prepareDrift(m *managed, r *rootfs, proc *policy.ProcessPlan) (
 		if wanted {
 			m.entry.Flags |= FlagVerify
 		}
-		if e.fan == nil && wanted {
+		if _, refused := e.l.refuses(hookExec); e.fan == nil && wanted && !refused {
 			degraded = append(degraded, fmt.Sprintf("no fanotify (%v): scripts are not compared with the image", e.fanErr))
 		}
 		return degraded
@@ -224,13 +226,27 @@ func (e *Engine) coverage(m *managed, degraded []string, unmatched []int) guard.
 	if e.fan != nil && m.layers != nil && proc != nil && proc.DenyDrift {
 		cov.Mechanism += " + " + mechanismFanotify
 	}
+	how, refused := e.l.refuses(hookExec)
+	if refused {
+		cov.Mechanism = how.mechanism() + " + " + cov.Mechanism
+	}
 	switch {
 	case proc == nil || proc.Mode == v1alpha1.Learn:
 		cov.Guarantee = "every program start is seen; nothing is stopped"
 	case proc.Mode == v1alpha1.Monitor:
 		cov.Guarantee = "every program start is judged and counted exactly; nothing is stopped"
+	case refused:
+		cov.Guarantee = "the call that would start a forbidden program fails; what can be judged only afterwards is killed before its first instruction; both are counted exactly"
 	default:
 		cov.Guarantee = "a forbidden program is killed before its first instruction, and counted exactly"
+	}
+	if refused && proc != nil && proc.DenyDrift {
+		for _, h := range []int{hookMap, hookProtect} {
+			if _, ok := e.l.refuses(h); !ok {
+				degraded = append(degraded, "libraries that the image does not have can be loaded: "+e.l.refusals[h].why())
+			}
+		}
+		cov.Degraded = strings.Join(degraded, "; ")
 	}
 	for _, n := range unmatched {
 		if m.plan != nil && n < len(m.plan.Rules) {
@@ -266,7 +282,7 @@ func (e *Engine) Forget(containerID string) error {
 	}
 	errs = append(errs,
 		deleteValues(maps.Tasks, cid),
-		deleteWhere(maps.Counts, func(k CountKey) bool { return k.CID == cid && (k.Kind == kindExec || k.Kind == kindAgent) }),
+		deleteWhere(maps.Counts, func(k CountKey) bool { return k.CID == cid && ours(k.Kind) }),
 		deleteWhere(maps.files, func(k fileKey) bool { return k.Dev == c.RootDev && c.Flags&FlagSnapshot == 0 }),
 		deleteKey(maps.lost, cid), deleteKey(maps.Overflow, cid), deleteKey(maps.names, cid))
 	e.report.forget(cid)

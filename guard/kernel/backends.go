@@ -10,8 +10,7 @@ import (
 )
 
 // Backends says what each mechanism is worth, in the words of the table in the
-// package comment. LSM is listed because it alone could stop some attacks; no
-// program of this version uses it, so it is never active.
+// package comment.
 func Backends() []guard.Backend {
 	return []guard.Backend{
 		{
@@ -31,10 +30,11 @@ func Backends() []guard.Backend {
 		},
 		{
 			ID: "lsm", Section: "process",
-			Needs:     []string{FeatureLSM, "an LSM program set in this version"},
-			Guarantee: "the call itself would fail with EPERM; not part of this version",
-			Stops:     []string{"ld.so ./file", "mapping a dropped library", "\"#!\" scripts anywhere"},
-			Passes:    []string{"a script read from standard input without a list"},
+			Needs:     []string{FeatureRefuse, FeatureMap, FeatureProtect},
+			Guarantee: "the call fails with EPERM; pinned, so it outlives the agent; raw_tp+kill goes on behind it",
+			Stops: []string{"all that raw_tp+kill stops, without a kill", "\"#!\" scripts anywhere", "ld.so ./file for files that the image does not have",
+				"mapping a dropped library (LD_PRELOAD)", "code mapped from memfd"},
+			Passes: []string{"a script read from standard input without a list", "an image's program run through ld.so that a list or a class denies", "code made in memory by a permitted program"},
 		},
 	}
 }

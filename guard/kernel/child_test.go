@@ -29,6 +29,8 @@ func TestMain(m *testing.M) {
 		os.Exit(memfdChild())
 	case "spawn":
 		os.Exit(spawnChild())
+	case "map":
+		os.Exit(mapperChild())
 	case "agent":
 		os.Exit(agentChild())
 	}

@@ -17,14 +17,15 @@
 // the objects (inode numbers), so that renaming does not help. Multi-call
 // programs (busybox) are judged by the name they are asked to act under.
 //
-// Two backends work together today; a third joins where kernels let it.
+// Two backends work together everywhere; a third joins where the kernel lets it.
 //
 //	B  raw_tp+kill  a forbidden program is killed after the kernel loaded it and
 //	                before its first instruction; one whose file the container
 //	                wrote is stopped there until it was compared with the image
 //	C  fanotify     the opening of a file to be started is held until the file was
 //	                compared with the image; refuses scripts, which B does not see
-//	A  LSM          (not on kernels that refuse it; Probe tells) execve fails with EPERM
+//	A  lsm/fmod_ret execve, and mapping code of a file that is not the image's, fail
+//	                with EPERM; attached where a canary was really refused
 //
 // Which one stops what, in Protect:
 //
@@ -41,13 +42,22 @@
 //	"#!" script on a volume or tmpfs                    -    -    yes
 //	shell reading a script as an argument or from stdin -    -    only with a list
 //	ld.so ./file, library written then preloaded        -**  -    yes
-//	code made in memory by a permitted program          -    -    partly
+//	code made in memory by a permitted program          -    -    -
 //
 // (*) while no agent runs, a file that the container wrote and that was not
 // compared in its present state counts as changed, also when its mode alone
 // was changed. (**) B stops the loader itself when a list
 // does not name it. Busybox may run some applets inside its shell without
 // starting a program; nobody sees those start.
+//
+// A judges before the kernel loads a program, B what A let pass: a start that
+// was refused is never seen by B, so no start is counted twice. What A cannot
+// know it leaves to B: the applet of a multi-call interpreter, arguments that
+// another thread changes during the call, 32-bit calls. A judges scripts and
+// mapped files by drift alone, since lists name programs. A file that was mapped
+// in a state not compared yet (a chmod is enough) is mapped, and its process
+// stopped before it can use it until the agent has compared it; found to be
+// another, the process is killed, and the next mapping fails.
 //
 // When the agent is gone, C is gone with it (fanotify ends with its
 // descriptor), B goes on with what C found out so far. A kernel program that

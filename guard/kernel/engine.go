@@ -24,6 +24,9 @@ type Config struct {
 	// until Release, NotAContainer or HoldBound (default 2 s).
 	Hold      bool
 	HoldBound time.Duration
+	// NoRefusal leaves out backend A: forbidden programs are killed where the
+	// call could fail.
+	NoRefusal bool
 	// NoFanotify leaves out backend C: scripts are then not compared with the
 	// image.
 	NoFanotify bool
@@ -64,6 +67,7 @@ type Engine struct {
 	fanErr error     // why not
 	rings  rings
 	verify chan startRecord // programs held to compare their files with the image
+	mapped chan mapRecord   // the same for files that they mapped
 }
 
 // managed is a container that Apply was called for. It is replaced, never
@@ -110,7 +114,7 @@ func Open(cfg Config, deps Deps) (*Engine, error) {
 	e := &Engine{
 		cfg: cfg, log: deps.Log, sink: deps.Sink, now: deps.Now,
 		byID: map[string]*managed{}, byCID: map[uint32]*managed{},
-		verify: make(chan startRecord, 1024), judging: map[uint32]bool{},
+		verify: make(chan startRecord, 1024), mapped: make(chan mapRecord, 1024), judging: map[uint32]bool{},
 	}
 	if err := e.open(); err != nil {
 		return nil, fmt.Errorf("open kernel engine: %w", err)
@@ -137,6 +141,11 @@ func (e *Engine) open() (err error) {
 			err = errors.Join(err, e.rings.close(), e.l.close())
 		}
 	}()
+	if !e.cfg.NoRefusal {
+		if err := e.l.addRefusal(e.log); err != nil {
+			return err
+		}
+	}
 	if err := e.l.begin(node, e.cfg.Hold); err != nil {
 		return err
 	}

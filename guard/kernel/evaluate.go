@@ -16,7 +16,7 @@ type subject struct {
 	drifted policy.Reason // what separates the file from the image's
 }
 
-// evaluate is the decision of bpf/process.bpf.c in Go, for programs that the
+// evaluate is the decision of bpf/process_judge.h in Go, for programs that the
 // agent has to judge itself: those that were held before their policy was
 // known. Directory objects are the kernel's alone.
 func evaluate(h hasher, set ruleSet, c Container, s subject) (reasons policy.Reason, rule int) {
@@ -71,7 +71,7 @@ func evaluate(h hasher, set ruleSet, c Container, s subject) (reasons policy.Rea
 }
 
 // appletOf is the name that a multi-call program called base acts under, as
-// find_applet in bpf/process.bpf.c reads it; "" when it acts as itself.
+// find_applet in bpf/process_judge.h reads it; "" when it acts as itself.
 func appletOf(base string, args []string) string {
 	for n, arg := range args {
 		if n == 4 || arg == "" {

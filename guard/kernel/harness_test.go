@@ -467,3 +467,11 @@ func (r *live) denied(t testing.TB, n uint64, match func(guard.Denial) bool) {
 func hasReason(want policy.Reason) func(guard.Denial) bool {
 	return func(d guard.Denial) bool { return d.Reasons&want == want }
 }
+
+// execMechanism is what stops a forbidden program here.
+func (r *live) execMechanism() string {
+	if v, ok := r.l.refuses(hookExec); ok {
+		return v.mechanism()
+	}
+	return mechanismKill
+}

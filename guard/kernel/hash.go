@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// hasher makes the same keyed hashes as bpf/process.bpf.c (SipHash-1-3, by
+// hasher makes the same keyed hashes as bpf/process_judge.h (SipHash-1-3, by
 // Aumasson and Bernstein). The key is secret, so that nobody inside a
 // container can look for two paths that collide.
 type hasher struct{ k0, k1 uint64 }

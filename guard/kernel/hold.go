@@ -154,6 +154,8 @@ func (e *Engine) verifyHeld(ctx context.Context) error {
 			return nil
 		case s := <-e.verify:
 			e.judgeVerified(s, false)
+		case r := <-e.mapped:
+			e.judgeMapped(r)
 		}
 	}
 }
@@ -165,7 +167,8 @@ func (e *Engine) verifyHeld(ctx context.Context) error {
 // another, waits for that unless this is its last chance.
 func (e *Engine) judgeVerified(s startRecord, last bool) {
 	pid := int(s.PID)
-	if !e.takeUp(s.PID) {
+	h, ok := e.takeUp(s.PID)
+	if !ok {
 		return
 	}
 	defer e.layDown(s.PID)
@@ -173,7 +176,12 @@ func (e *Engine) judgeVerified(s startRecord, last bool) {
 	if m == nil && !last {
 		return
 	}
-	if err := e.compareHeld(m, pid); err != nil {
+	if h.Mapped != 0 {
+		if !last {
+			return // its own record says what it mapped
+		}
+		e.endHeld(m, s, errNotCompared)
+	} else if err := e.compareHeld(m, pid); err != nil {
 		e.endHeld(m, s, err)
 	}
 	if err := e.Release(pid); err != nil {
@@ -183,15 +191,14 @@ func (e *Engine) judgeVerified(s startRecord, last bool) {
 
 // takeUp reports whether a held process is ours to judge: held still, and not
 // being judged.
-func (e *Engine) takeUp(pid uint32) bool {
+func (e *Engine) takeUp(pid uint32) (h heldValue, ok bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	var h heldValue
 	if e.judging[pid] || e.l.maps.held.Lookup(pid, &h) != nil || h.Released != 0 {
-		return false
+		return h, false
 	}
 	e.judging[pid] = true
-	return true
+	return h, true
 }
 
 func (e *Engine) layDown(pid uint32) {

@@ -146,8 +146,11 @@ func (e *Engine) observeRunning(m *managed, r *rootfs) {
 	}
 }
 
-// scriptDetail marks details of a cause that fanotify decided.
-const scriptDetail = 2
+// Marks of details that the agent writes.
+const (
+	scriptDetail = 2 // fanotify decided; the path is the container's
+	mappedDetail = 3 // the path is that of a file mapped by the process
+)
 
 // countAgent counts one more of a cause that the agent itself judged. Only the
 // agent writes these keys, so that reading and writing need no atomic step.
@@ -182,6 +185,9 @@ func detailOf(p running, mark uint8) execDetail {
 		Dev: p.dev, Nameless: mark,
 	}
 	copy(d.Parent[:len(d.Parent)-1], p.process.ParentExe)
+	if mark == mappedDetail {
+		copy(d.Applet[:len(d.Applet)-1], path.Base(p.process.Exe))
+	}
 	if p.applet != "" {
 		d.HasApplet = 1
 		copy(d.Applet[:len(d.Applet)-1], p.applet)

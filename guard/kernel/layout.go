@@ -24,10 +24,11 @@ const (
 	FlagSnapshot      = 1 << 6
 	FlagExecPaths     = 1 << 7
 	FlagVerify        = 1 << 8
+	FlagScripts       = 1 << 9
 )
 
 // flagsExec are the flags that Apply of this package owns.
-const flagsExec = FlagDenyDrift | FlagExecListed | FlagObserve | FlagSnapshot | FlagExecPaths | FlagVerify
+const flagsExec = FlagDenyDrift | FlagExecListed | FlagObserve | FlagSnapshot | FlagExecPaths | FlagVerify | FlagScripts
 
 // Container mirrors struct container: how one container is set up. guard/kernel
 // owns the exec fields, guard/firewall the network ones; both change an entry
@@ -68,9 +69,16 @@ type settings struct {
 
 // Kinds of a CountKey.
 const (
-	kindExec  = 1
-	kindAgent = 5
+	kindExec    = 1
+	kindAgent   = 5
+	kindRefused = 6
+	kindMap     = 7
 )
+
+// ours reports whether this package counts causes of a kind.
+func ours(kind uint8) bool {
+	return kind == kindExec || kind == kindAgent || kind == kindRefused || kind == kindMap
+}
 
 // Effects of a CountKey.
 const (
@@ -195,6 +203,7 @@ const (
 	recStart  = 2
 	recSeen   = 3
 	recVerify = 4
+	recMapped = 5
 )
 
 // startRecord mirrors struct start_record.
@@ -207,11 +216,23 @@ type startRecord struct {
 	CID    uint32
 }
 
+// mapRecord mirrors struct map_record.
+type mapRecord struct {
+	Type    uint32
+	PID     uint32
+	CID     uint32
+	PathLen uint32
+	Key     fileKey
+	Path    [pathBuf]byte
+}
+
 // heldValue mirrors struct held.
 type heldValue struct {
 	Cgroup   uint64
 	Time     uint64
-	Released uint32
+	Released uint8
+	Mapped   uint8 // held for a file that it mapped
+	_        uint16
 	CID      uint32 // not 0: held to compare its file with the image
 }
 

@@ -35,11 +35,24 @@ var (
 	ErrGone = errors.New("container is gone")
 )
 
-// tracepoints says which program belongs where.
-var tracepoints = []struct{ prog, name string }{
-	{processProgGabionFork, "sched_process_fork"},
-	{processProgGabionExit, "sched_process_exit"},
-	{processProgGabionExec, "sched_process_exec"},
+// attachment is a program and where it belongs.
+type attachment struct {
+	prog, name string
+	attach     func(*ebpf.Program) (link.Link, error)
+}
+
+// tracepoints are the attachments that every kernel has.
+func tracepoints() []attachment {
+	at := func(prog, name string) attachment {
+		return attachment{prog, name, func(p *ebpf.Program) (link.Link, error) {
+			return link.AttachRawTracepoint(link.RawTracepointOptions{Name: name, Program: p})
+		}}
+	}
+	return []attachment{
+		at(processProgGabionFork, "sched_process_fork"),
+		at(processProgGabionExit, "sched_process_exit"),
+		at(processProgGabionExec, "sched_process_exec"),
+	}
 }
 
 // loaded is a set of maps, programs and links in the kernel.
@@ -50,6 +63,10 @@ type loaded struct {
 	rest     []*ebpf.Map // maps of one load: scratch, constants
 	adopted  bool        // maps are an earlier agent's
 	instance uint32
+	// attachments are to be attached, or adopted; refusals say what came of
+	// backend A.
+	attachments []attachment
+	refusals    []refusal
 }
 
 func mapDir(pinDir string) string  { return filepath.Join(pinDir, "maps") }
@@ -66,7 +83,7 @@ func load(pinDir string) (*loaded, error) {
 	if err := rlimit.RemoveMemlock(); err != nil {
 		return nil, fmt.Errorf("lift the limit of locked memory: %w", err)
 	}
-	l := &loaded{maps: &Maps{}, progs: map[string]*ebpf.Program{}, links: map[string]link.Link{}, instance: 1}
+	l := &loaded{maps: &Maps{}, progs: map[string]*ebpf.Program{}, links: map[string]link.Link{}, instance: 1, attachments: tracepoints()}
 	fields := l.maps.fields()
 	for name, m := range spec.Maps {
 		if _, shared := fields[name]; shared && pinDir != "" {
@@ -188,19 +205,19 @@ func (l *loaded) attach(log *slog.Logger, pinDir string) error {
 	if err != nil {
 		return fmt.Errorf("list pinned links: %w", err)
 	}
-	if l.adopted && l.adoptLinks(dir) {
+	if l.adopted && len(old) == len(l.attachments) && l.adoptLinks(dir) {
 		l.instance--
 		log.Info("adopted the kernel programs of an earlier agent", "pins", pinDir)
 		return nil
 	}
-	for _, tp := range tracepoints {
-		ln, err := link.AttachRawTracepoint(link.RawTracepointOptions{Name: tp.name, Program: l.progs[tp.prog]})
+	for _, a := range l.attachments {
+		ln, err := a.attach(l.progs[a.prog])
 		if err != nil {
-			return fmt.Errorf("attach %s: %w", tp.name, err)
+			return fmt.Errorf("attach %s: %w", a.name, err)
 		}
-		l.links[tp.prog] = ln
-		if err := ln.Pin(pinOf(dir, tp.prog, l.instance)); err != nil {
-			return fmt.Errorf("pin link of %s: %w", tp.name, err)
+		l.links[a.prog] = ln
+		if err := ln.Pin(pinOf(dir, a.prog, l.instance)); err != nil {
+			return fmt.Errorf("pin link of %s: %w", a.name, err)
 		}
 	}
 	if err := l.maps.set(func(s *settings) { s.Instance = l.instance }); err != nil {
@@ -224,14 +241,14 @@ func pinOf(dir, prog string, instance uint32) string {
 func (l *loaded) adoptLinks(dir string) bool {
 	links := map[string]link.Link{}
 	same := true
-	for _, tp := range tracepoints {
-		ln, err := link.LoadPinnedLink(pinOf(dir, tp.prog, l.instance-1), nil)
+	for _, a := range l.attachments {
+		ln, err := link.LoadPinnedLink(pinOf(dir, a.prog, l.instance-1), nil)
 		if err != nil {
 			same = false
 			break
 		}
-		links[tp.prog] = ln
-		if !sameProgram(ln, l.progs[tp.prog]) {
+		links[a.prog] = ln
+		if !sameProgram(ln, l.progs[a.prog]) {
 			same = false
 			break
 		}

@@ -21,7 +21,7 @@ type Maps struct {
 	cids sync.Map   // container id -> uint32
 }
 
-// fields names the maps of bpf/gabion.h and bpf/process.bpf.c that are pinned
+// fields names the maps of bpf/gabion.h and bpf/process_maps.h that are pinned
 // and outlive the agent.
 func (m *Maps) fields() map[string]**ebpf.Map {
 	return map[string]**ebpf.Map{

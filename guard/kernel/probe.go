@@ -13,10 +13,7 @@ import (
 	"time"
 	"unsafe"
 
-	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/btf"
-	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
 
 	"github.com/gabion-dev/gabion/guard"
@@ -32,6 +29,9 @@ const (
 	FeatureOverlay  = "overlay layer of a file"
 	FeatureLSM      = "lsm/bprm_check_security"
 	FeatureFmodRet  = "fmod_ret/security_bprm_check"
+	FeatureRefuse   = "refusing execve"
+	FeatureMap      = "refusing mmap of code"
+	FeatureProtect  = "refusing mprotect to code"
 )
 
 // Probe tries, for real, everything that this package builds on, and what
@@ -47,7 +47,7 @@ func Probe(ctx context.Context, pinDir string) []guard.Feature {
 		}
 		return guard.Feature{Name: name, Works: true, Detail: works}
 	}
-	return []guard.Feature{
+	features := []guard.Feature{
 		attempt(FeatureTypes, "the running kernel describes its types", "use a kernel built with CONFIG_DEBUG_INFO_BTF", func() error {
 			_, err := btf.LoadKernelSpec()
 			return err
@@ -60,11 +60,41 @@ func Probe(ctx context.Context, pinDir string) []guard.Feature {
 		}),
 		attempt(FeatureExec, "all programs load and attach; a canary was killed before its first instruction", "run as root on Linux 5.17 or later with CONFIG_BPF_SYSCALL", func() error { return tryKill(ctx) }),
 		attempt(FeatureFanotify, "the start of a canary was refused", "run as root on a kernel with CONFIG_FANOTIFY_ACCESS_PERMISSIONS", tryFanotify),
-		attempt(FeatureLSM, "loads and attaches; the backend that makes execve fail with EPERM is not part of this version",
-			"boot with bpf in the lsm= list, on a kernel that permits programs of this type", func() error { return tryHook(ebpf.LSM, ebpf.AttachLSMMac, "bprm_check_security") }),
-		attempt(FeatureFmodRet, "loads and attaches; the backend that makes execve fail with EPERM is not part of this version",
-			"use a kernel that permits programs of this type", func() error { return tryHook(ebpf.Tracing, ebpf.AttachModifyReturn, "security_bprm_check") }),
 	}
+	return append(features, refusalFeatures()...)
+}
+
+// refusalFeatures says which calls can be made to fail, by which programs.
+func refusalFeatures() []guard.Feature {
+	const remedy = "boot with bpf in the lsm= list, on a kernel that permits programs of this type"
+	feature := func(name, works string, err error) guard.Feature {
+		if err != nil {
+			return guard.Feature{Name: name, Detail: err.Error(), Remedy: remedy}
+		}
+		return guard.Feature{Name: name, Works: true, Detail: works}
+	}
+	found, err := tryRefusal(true)
+	if err != nil {
+		found = make([]refusal, len(hooks()))
+		for i, h := range hooks() {
+			for _, v := range h.variants {
+				found[i].tried = append(found[i].tried, attempt{v, err})
+			}
+		}
+	}
+	var out []guard.Feature
+	for _, a := range found[hookExec].tried {
+		out = append(out, feature(a.name, "a canary's execve failed with EPERM", a.err))
+	}
+	for i, name := range []string{hookExec: FeatureRefuse, hookMap: FeatureMap, hookProtect: FeatureProtect} {
+		v, ok := found[i].works()
+		var err error
+		if !ok {
+			err = errors.New(found[i].why())
+		}
+		out = append(out, feature(name, "a canary's call failed with EPERM ("+v.name+")", err))
+	}
+	return out
 }
 
 func tryOverlay() error {
@@ -119,16 +149,16 @@ func tryKill(ctx context.Context) (err error) {
 	if err := l.begin(node, false); err != nil {
 		return err
 	}
-	const cid = uint32(1)
+	const cid = canaryCID
 	if err := l.maps.Containers.Put(cid, Container{Flags: FlagExecListed | FlagExecPaths, ExecMode: modeProtect}); err != nil {
 		return fmt.Errorf("set up canary: %w", err)
 	}
-	for _, tp := range tracepoints {
-		ln, err := link.AttachRawTracepoint(link.RawTracepointOptions{Name: tp.name, Program: l.progs[tp.prog]})
+	for _, a := range l.attachments {
+		ln, err := a.attach(l.progs[a.prog])
 		if err != nil {
-			return fmt.Errorf("attach %s: %w", tp.name, err)
+			return fmt.Errorf("attach %s: %w", a.name, err)
 		}
-		l.links[tp.prog] = ln
+		l.links[a.prog] = ln
 	}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
@@ -185,7 +215,12 @@ func tryFanotify() error {
 		}
 		answered <- err
 	}()
-	err = tryExec(canary)
+	ended := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread()
+		ended <- tryExec(canary)
+	}()
+	err = <-ended
 	closeErr := f.Close() // ends the reader when no event came
 	if answerErr := <-answered; answerErr != nil && !errors.Is(answerErr, fs.ErrClosed) {
 		return fmt.Errorf("answer for canary: %w", answerErr)
@@ -200,7 +235,15 @@ func tryFanotify() error {
 // thread, and gives the refusal. Starting a child would not do: between fork
 // and exec the Go runtime cannot stop that thread, so a garbage collection
 // would stop the goroutine that has to answer and both would wait for ever.
+//
+// The caller's goroutine must be locked to its thread, and end with it: while
+// a thread that shares its working directory with others executes, none of
+// them may start a thread, which the Go runtime does not survive. So this
+// thread stops sharing it.
 func tryExec(file string) error {
+	if err := unix.Unshare(unix.CLONE_FS); err != nil {
+		return fmt.Errorf("set a thread apart: %w", err)
+	}
 	path, err := unix.BytePtrFromString(file)
 	if err != nil {
 		return err
@@ -209,30 +252,4 @@ func tryExec(file string) error {
 	env := [1]*byte{}
 	_, _, errno := unix.Syscall(unix.SYS_EXECVE, uintptr(unsafe.Pointer(path)), uintptr(unsafe.Pointer(&argv[0])), uintptr(unsafe.Pointer(&env[0])))
 	return errno
-}
-
-// tryHook loads and attaches a program that permits everything to a hook by
-// which a call could be made to fail.
-func tryHook(typ ebpf.ProgramType, at ebpf.AttachType, name string) error {
-	prog, err := ebpf.NewProgram(&ebpf.ProgramSpec{
-		Name: "gabion_probe", Type: typ, AttachType: at, AttachTo: name, License: "GPL",
-		Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, 0), asm.Return()},
-	})
-	if errors.Is(err, unix.EPERM) {
-		return errors.New("load: operation not permitted (this kernel refuses programs of this type)")
-	}
-	if err != nil {
-		return fmt.Errorf("load: %w", err)
-	}
-	defer prog.Close()
-	var ln link.Link
-	if typ == ebpf.LSM {
-		ln, err = link.AttachLSM(link.LSMOptions{Program: prog})
-	} else {
-		ln, err = link.AttachTracing(link.TracingOptions{Program: prog})
-	}
-	if err != nil {
-		return fmt.Errorf("attach: %w", err)
-	}
-	return ln.Close()
 }

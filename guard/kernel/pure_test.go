@@ -193,14 +193,41 @@ func FuzzRecords(f *testing.F) {
 	copy(seen[8+detailFixed:], "sh\x00bin\x00")
 	f.Add(seen)
 	f.Add([]byte{recStart, 0, 0, 0})
+	mapped := make([]byte, binary.Size(mapRecord{}))
+	mapped[0], mapped[12] = recMapped, 8
+	copy(mapped[56:], "x.so\x00lib\x00")
+	f.Add(mapped)
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		e := &Engine{now: time.Now, byCID: map[uint32]*managed{}}
 		if _, d, ok := parseSeen(raw); ok {
 			_, _, _ = e.process(1, &d)
 		}
 		_, _ = parseStart(raw)
+		if r, ok := parseMapped(raw); ok {
+			_ = joinPath(r.Path[:r.PathLen], false)
+		}
 		_, _ = parseFanEvents(raw)
 	})
+}
+
+func TestParseMapped(t *testing.T) {
+	want := mapRecord{Type: recMapped, PID: 7, CID: 3, PathLen: 9, Key: fileKey{Ino: 5, Dev: 4, Size: 6, CtimeSec: 8, CtimeNsec: 9}}
+	copy(want.Path[:], "x.so\x00lib\x00")
+	raw, err := binary.Append(nil, binary.LittleEndian, want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, ok := parseMapped(raw)
+	if !ok || got != want || joinPath(got.Path[:got.PathLen], false) != "/lib/x.so" {
+		t.Errorf("%+v %v", got, ok)
+	}
+	if _, ok := parseMapped(raw[:len(raw)-1]); ok {
+		t.Error("a record cut short is accepted")
+	}
+	binary.LittleEndian.PutUint32(raw[12:], pathBuf+1)
+	if _, ok := parseMapped(raw); ok {
+		t.Error("a path longer than the record is accepted")
+	}
 }
 
 func TestParseFanEvents(t *testing.T) {
@@ -231,7 +258,11 @@ func TestProbe(t *testing.T) {
 			t.Errorf("%s says neither why not nor what helps", f.Name)
 		}
 		switch f.Name {
-		case FeatureLSM, FeatureFmodRet:
+		case FeatureLSM, FeatureFmodRet: // one is enough
+		case FeatureRefuse, FeatureMap, FeatureProtect:
+			if f.Works != (refusedTypes() == nil) {
+				t.Errorf("%s: %+v", f.Name, f)
+			}
 		default:
 			if !f.Works {
 				t.Errorf("%s does not work: %s", f.Name, f.Detail)

@@ -100,7 +100,7 @@ func (e *Engine) Flush() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	err := r.eachCount(e.l.maps.Counts, func(key CountKey, n Count) {
-		if key.Kind != kindExec && key.Kind != kindAgent {
+		if !ours(key.Kind) {
 			return
 		}
 		c := r.told[key]
@@ -195,6 +195,11 @@ func (e *Engine) describe(containerID string, key CountKey) guard.Denial {
 		ID: denialID(e.epoch, key), ContainerID: containerID, Kind: event.ProcessExec,
 		Reasons: policy.Reason(key.Reasons), Rule: int(key.Rule), Mechanism: mechanismKill,
 	}
+	for kind, h := range map[uint8]int{kindRefused: hookExec, kindMap: hookMap} {
+		if v, ok := e.l.refuses(h); ok && key.Kind == kind {
+			d.Mechanism = v.mechanism()
+		}
+	}
 	switch {
 	case d.Reasons&policy.ReasonFileless != 0:
 		d.Kind = event.ProcessFileless
@@ -212,6 +217,9 @@ func (e *Engine) describe(containerID string, key CountKey) guard.Denial {
 	var det execDetail
 	if e.l.maps.details.Lookup(key, &det) == nil {
 		d.Process, d.Path, d.Applet = e.process(key.CID, &det)
+		if key.Kind == kindMap || key.Kind == kindAgent && det.Nameless == mappedDetail {
+			d.Process.Exe = cString(det.Applet[:]) // who maps the file
+		}
 		if key.Kind == kindAgent && det.Nameless == scriptDetail {
 			d.Mechanism = mechanismFanotify
 		}
@@ -362,6 +370,13 @@ func (e *Engine) readDenials(ctx context.Context) error {
 				case <-ctx.Done():
 				}
 			}
+		case recMapped:
+			if r, ok := parseMapped(raw); ok {
+				select {
+				case e.mapped <- r:
+				case <-ctx.Done():
+				}
+			}
 		}
 	})
 }
@@ -395,6 +410,15 @@ func parseStart(raw []byte) (startRecord, bool) {
 	}
 	_, err := binary.Decode(raw, binary.LittleEndian, &s)
 	return s, err == nil && (s.Type == recStart || s.Type == recVerify)
+}
+
+func parseMapped(raw []byte) (mapRecord, bool) {
+	var r mapRecord
+	if len(raw) < binary.Size(r) {
+		return r, false
+	}
+	_, err := binary.Decode(raw, binary.LittleEndian, &r)
+	return r, err == nil && r.Type == recMapped && r.PathLen <= pathBuf
 }
 
 // parseSeen reads a record of first-seen behaviour; its path may be cut short.

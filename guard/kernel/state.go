@@ -46,7 +46,7 @@ func Installed(pinDir string) (State, error) {
 		return st, fmt.Errorf("list pinned links: %w", err)
 	}
 	st.Layout, st.Off, st.AgentPID, st.AgentAlive = s.Layout, s.Off != 0, int(s.AgentTGID), s.alive()
-	st.Enforcing = len(links) >= len(tracepoints) && !st.Off
+	st.Enforcing = len(links) >= len(tracepoints()) && !st.Off
 	m, err := ebpf.LoadPinnedMap(filepath.Join(mapDir(pinDir), processMapContainers), nil)
 	if err != nil {
 		return st, fmt.Errorf("open pinned containers: %w", err)

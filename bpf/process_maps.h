@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
+ *
+ * What the programs that judge program starts share: rules, verdicts on files,
+ * reports, and their maps. guard/kernel/layout.go mirrors the layouts.
+ */
+#ifndef GABION_PROCESS_MAPS_H
+#define GABION_PROCESS_MAPS_H
+
+#include "gabion.h"
+
+#define OVERLAYFS_MAGIC 0x794c7630
+#define SIGKILL 9
+#define SIGSTOP 19
+
+#define MAX_DEPTH 32
+#define NAME_BUF 256
+#define PATH_BUF 1024
+#define ARGS_BUF 512
+#define HOLD_ALIVE 1000000000ull /* an agent silent for longer gets nothing held for it */
+
+/* exec_rule_key.kind */
+enum {
+	X_FILE = 1,   /* a: hash of the path */
+	X_DIR = 2,    /* a: hash of the directory's path: files directly in it */
+	X_TREE = 3,   /* a: hash of the directory's path: files anywhere below */
+	X_NAME = 4,   /* a: hash of the base name or applet */
+	X_APPLET = 5, /* a: hash of the applet's name */
+	X_OBJECT = 6, /* a: inode, b: device */
+	X_DIROBJ = 7, /* a: inode, b: device: files anywhere below the directory */
+	X_DIR1OBJ = 8 /* a: inode, b: device: files directly in the directory */
+};
+
+/* exec_rule.has */
+enum { H_ALLOW = 1, H_DENY = 2, H_EXEMPT = 4, H_MULTI = 8, H_WAIVE = 16, H_ANY = 31 };
+
+struct exec_rule_key {
+	__u32 set;
+	__u32 kind;
+	__u64 a;
+	__u64 b;
+};
+
+struct exec_rule {
+	__u16 has;
+	__u16 rule;  /* of the deny */
+	__u16 order; /* among the denies: the lowest is named */
+	__u16 pad;
+};
+
+struct file_key {
+	__u64 ino;
+	__u32 dev;
+	__u32 ctime_nsec;
+	__u64 ctime_sec;
+	__u64 size;
+};
+
+/* values of files */
+enum { F_IMAGE = 1, F_CHANGED = 2, F_NEW = 3 };
+
+struct exec_detail {
+	__u64 time;
+	__u32 pid;
+	__u32 ppid;
+	__u32 uid;
+	__u32 dev;
+	__u16 path_len;
+	__u16 args_len;
+	__u8 too_deep;
+	__u8 in_image;
+	__u8 has_applet;
+	__u8 nameless;
+	char applet[64];
+	char parent[64];
+	char args[ARGS_BUF];
+	/* Components, leaf first, each ended by NUL. The room behind PATH_BUF
+	 * is for the last one. */
+	char path[PATH_BUF + NAME_BUF];
+};
+
+/* Records of both rings begin with their type. */
+enum { REC_CAUSE = 1, REC_START = 2, REC_SEEN = 3, REC_VERIFY = 4, REC_MAPPED = 5 };
+
+struct cause_record {
+	__u32 type;
+	__u32 pad;
+	struct count_key key;
+};
+
+struct start_record {
+	__u32 type;
+	__u32 pid;
+	__u64 cgroup;
+	__u64 time;
+	__u32 held;
+	__u32 cid;
+};
+
+struct seen_record {
+	__u32 type;
+	__u32 cid;
+	struct exec_detail detail;
+};
+
+/* A process stopped for code that it mapped from a file not compared yet. */
+struct map_record {
+	__u32 type;
+	__u32 pid;
+	__u32 cid;
+	__u32 path_len;
+	struct file_key key;
+	char path[PATH_BUF + NAME_BUF];
+};
+
+struct seen_key {
+	__u32 cid;
+	__u32 in_image;
+	__u64 parent;
+	__u64 object;
+};
+
+struct held {
+	__u64 cgroup;
+	__u64 time;
+	__u8 released;
+	__u8 mapped; /* held for a file that it mapped, not for its program */
+	__u16 pad;
+	__u32 cid; /* not 0: held to compare its file with the image */
+};
+
+struct name_info {
+	char id[128];
+};
+
+struct scratch {
+	struct seen_record out;
+	__u64 comp[MAX_DEPTH];
+	char name[NAME_BUF + 8];
+	char args[ARGS_BUF + NAME_BUF];
+
+	/* state of the walk */
+	__u64 k0, k1;
+	__u64 root_ino;
+	__u32 root_dev;
+	__u32 depth;
+	__u64 dentry;
+	__u32 done;
+	__u32 at_root;
+	__u32 set;
+	__u32 path_len;
+
+	/* what rules said */
+	__u32 has;
+	__u32 rule;
+	__u32 order;
+
+	/* the path */
+	__u64 dir_hash;
+	__u64 hash;
+
+	/* the applet */
+	__u64 applet;
+	__u32 arg_from;
+	__u32 arg_base;
+	__u32 arg_end;
+	__u32 args_len;
+	__u32 i;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 262144);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct exec_rule_key);
+	__type(value, struct exec_rule);
+} exec_rules SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 262144);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct file_key);
+	__type(value, __u32);
+} files SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 16384);
+	__type(key, struct seen_key);
+	__type(value, __u32);
+} seen SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 1024);
+	__type(key, struct count_key);
+	__type(value, struct exec_detail);
+} details SEC(".maps");
+
+/* Observations that found no room in the ring, by cid. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 4096);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __u32);
+	__type(value, __u64);
+} lost SEC(".maps");
+
+/* process id -> stopped before its first instruction */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 4096);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __u32);
+	__type(value, struct held);
+} held SEC(".maps");
+
+/* cid -> the runtime's identifier, for the agent alone */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 4096);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __u32);
+	__type(value, struct name_info);
+} names SEC(".maps");
+
+#endif
