@@ -25,6 +25,10 @@ const (
 	NetworkConnect  Kind = "network.connect"  // a connection or datagram leaving the workload
 	NetworkAccept   Kind = "network.accept"   // a connection or datagram reaching the workload
 	NetworkSocket   Kind = "network.socket"   // a socket of a family that bypasses the firewall
+	FileAccess      Kind = "file.access"      // a file was used
+	CapabilityUse   Kind = "capability.use"   // a capability was asked for
+	Hardening       Kind = "hardening"        // a way out of containers was tried
+	Detection       Kind = "detection"        // behaviour that a detection describes
 	ContainerStart  Kind = "container.start"
 	ContainerStop   Kind = "container.stop"
 	PolicyChange    Kind = "policy.change"   // a policy was loaded, changed, removed or refused
@@ -42,6 +46,7 @@ const (
 func Kinds() []Kind {
 	return []Kind{
 		ProcessExec, ProcessDrift, ProcessFileless, NetworkConnect, NetworkAccept, NetworkSocket,
+		FileAccess, CapabilityUse, Hardening, Detection,
 		ContainerStart, ContainerStop, PolicyChange, PolicyPromote, ResponseAction, AgentHealth,
 		AgentLoss, ConsoleAccess, ImageFindings, ImageViolation, ImageFailed,
 	}

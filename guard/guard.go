@@ -35,12 +35,16 @@ type Denial struct {
 	LocalPort   uint16
 	Protocol    uint8
 	Mechanism   string
+	// Operation is what was asked for, where the kind alone does not say:
+	// "Read" or "Chmod" (FileAccess), "SYS_ADMIN" (CapabilityUse), the name of a
+	// hardening switch (Hardening).
+	Operation string
 }
 
 // Observation is behaviour seen for the first time in a container.
 type Observation struct {
 	ContainerID string
-	Kind        event.Kind // ProcessExec, NetworkConnect, NetworkAccept
+	Kind        event.Kind // ProcessExec, NetworkConnect, NetworkAccept, FileAccess, CapabilityUse
 	Time        time.Time
 	Process     event.Process
 	Path        string
@@ -50,6 +54,13 @@ type Observation struct {
 	PeerPort    uint16
 	LocalPort   uint16
 	Protocol    uint8
+	// Operation is as in Denial. Of FileAccess, Path is the file's directory.
+	Operation string
+	// Signals are facts about a program start that rules ask for: "stdin-socket",
+	// "stdout-socket", "tty", "setuid", "memfd", "deleted", "from-outside" (its
+	// parent is not in the container).
+	Signals []string
+	Count   uint64 // how often it was seen so far; 0 counts as 1
 }
 
 // Start is the first program of a container that nobody has told of yet. When

@@ -25,9 +25,12 @@ type Plan struct {
 	// Policies names the documents that were merged, sorted.
 	Policies  []string           `json:"policies"`
 	WhenBlind v1alpha1.WhenBlind `json:"whenBlind"`
-	// Process and Network are nil when no policy has the section.
-	Process *ProcessPlan `json:"process,omitempty"`
-	Network *NetworkPlan `json:"network,omitempty"`
+	// The sections are nil when no policy has them.
+	Process      *ProcessPlan      `json:"process,omitempty"`
+	Files        *FilesPlan        `json:"files,omitempty"`
+	Capabilities *CapabilitiesPlan `json:"capabilities,omitempty"`
+	Hardening    *HardeningPlan    `json:"hardening,omitempty"`
+	Network      *NetworkPlan      `json:"network,omitempty"`
 	// Rules is indexed by the Rule numbers used below. Rule 0 is "no rule".
 	Rules []event.RuleRef `json:"rules"`
 }
@@ -69,7 +72,28 @@ type ExecRule struct {
 	Path  string   `json:"path,omitempty"`  // absolute and clean; without the "/*" or "/**"
 	Class string   `json:"class,omitempty"` // set for MatchNames
 	Names []string `json:"names,omitempty"`
+
+	// What follows narrows the rule; each is nil when it does not. A backend
+	// that cannot tell must not let an allow rule match.
+
+	// Args are patterns of the arguments after the program's own name, one for
+	// each: "*" within an argument stands for any text, a last "**" for any
+	// further arguments.
+	Args []string `json:"args,omitzero"`
+	// Parents are the programs that may start it: Entrypoint, a path, or a
+	// directory with "/*" or "/**".
+	Parents []string `json:"parents,omitzero"`
+	// Users are the numbers of the users who may start it.
+	Users []uint32 `json:"users,omitzero"`
+	// Scripts are the files that an interpreter may be given: paths, or
+	// directories with "/*" or "/**". With it, code that comes from elsewhere
+	// (-c, -e, standard input) is not matched.
+	Scripts []string `json:"scripts,omitzero"`
 }
+
+// Entrypoint among an ExecRule's Parents stands for what starts a container's
+// first program, or a session in it from outside.
+const Entrypoint = "entrypoint"
 
 // NetworkPlan is the merged network section.
 type NetworkPlan struct {
@@ -138,6 +162,15 @@ type Exec struct {
 	InImage  bool   `json:"inImage"`  // the image has a file at this path
 	Changed  bool   `json:"changed"`  // and its content was changed since
 	Fileless bool   `json:"fileless"` // no name in any file system
+
+	// Args are the arguments after the program's own name.
+	Args []string `json:"args,omitempty"`
+	// Parent is the program that starts it; empty when that is outside the container.
+	Parent string `json:"parent,omitempty"`
+	UID    uint32 `json:"uid,omitempty"`
+	// Script is the file that an interpreter is given to run, links resolved;
+	// empty for none, for code in an argument, and for standard input.
+	Script string `json:"script,omitempty"`
 }
 
 // Conn is what a decision about a new connection needs to know.
