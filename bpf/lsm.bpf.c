@@ -11,9 +11,9 @@
 // be known yet (arguments that cannot be read) is left to it: a start that was
 // refused never gets there, hence no start has two verdicts.
 //
-// These programs can be preempted, so they share no per-CPU memory: a slot is
-// taken for the time of one verdict.
+// These programs can be preempted: they judge in a slot (slots.h).
 #include "process_judge.h"
+#include "slots.h"
 
 /* Set at load: which of the loads that are attached this one is. */
 const volatile __u32 instance = 0;
@@ -21,7 +21,6 @@ const volatile __u32 instance = 0;
 char LICENSE[] SEC("license") = "GPL";
 
 #define EPERM 1
-#define SLOTS_PER_CPU 4
 #define PROT_READ 1
 #define PROT_EXEC 4
 #define VM_EXEC 4
@@ -30,50 +29,6 @@ char LICENSE[] SEC("license") = "GPL";
 #define S_IFREG 0100000
 #define ELF_MAGIC 0x464c457f
 #define SHOWN_ARGS 24
-
-
-struct slot {
-	struct scratch sc;
-	__u32 busy;
-	__u32 pad;
-};
-
-/* SLOTS_PER_CPU for each; the agent sets the size. */
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, SLOTS_PER_CPU);
-	__type(key, __u32);
-	__type(value, struct slot);
-} slots SEC(".maps");
-
-static __always_inline struct slot *take_slot(void)
-{
-	__u32 i, at = bpf_get_smp_processor_id() * SLOTS_PER_CPU;
-	struct slot *slot;
-
-	for (i = 0; i < SLOTS_PER_CPU; i++, at++) {
-		slot = bpf_map_lookup_elem(&slots, &at);
-		if (slot && !__sync_val_compare_and_swap(&slot->busy, 0, 1))
-			return slot;
-	}
-	return NULL;
-}
-
-static __always_inline void give_slot(struct slot *slot)
-{
-	__sync_val_compare_and_swap(&slot->busy, 1, 0);
-}
-
-/* A cause that no room was left to tell apart. */
-static __noinline void untold(__u32 cid)
-{
-	__u64 one = 1, *n = bpf_map_lookup_elem(&overflow, &cid);
-
-	if (n)
-		__sync_fetch_and_add(n, 1);
-	else
-		bpf_map_update_elem(&overflow, &cid, &one, BPF_ANY);
-}
 
 /* --------------------------------------------------------------- programs */
 
