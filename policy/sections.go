@@ -8,18 +8,29 @@ import (
 // file that an allow rule covers is guarded for the access that the rule names:
 // only the programs that some allow rule with that access names may use it so.
 // A deny wins.
+//
+// When policies of both scopes have allow rules, those of cluster scope are
+// marked as a ceiling, and the two kinds are judged apart: where a ceiling rule
+// covers the file, a ceiling rule must allow the use, and where another rule
+// does, another one must.
 type FilesPlan struct {
 	Mode  v1alpha1.Mode `json:"mode"`
 	Rules []FileRule    `json:"rules"`
+	// Waive are uses that exceptions take out of every Deny rule; where rules
+	// allow, they are among those too. A backend that cannot do this denies
+	// more, never less.
+	Waive []FileRule `json:"waive,omitempty"`
 }
 
 // FileRule is about one way or several of using files.
 type FileRule struct {
-	Rule   int    `json:"rule"`
-	Deny   bool   `json:"deny,omitempty"`
-	Match  Match  `json:"match"` // MatchFile, MatchDir or MatchTree; the directory of a tree is covered too
-	Path   string `json:"path"`  // absolute and clean; without the "/*" or "/**"
-	Access Access `json:"access"`
+	Rule int  `json:"rule"`
+	Deny bool `json:"deny,omitempty"`
+	// Ceiling is set for an allow rule of cluster scope beside others that are not.
+	Ceiling bool   `json:"ceiling,omitempty"`
+	Match   Match  `json:"match"` // MatchFile, MatchDir or MatchTree; the directory of a tree is covered too
+	Path    string `json:"path"`  // absolute and clean; without the "/*" or "/**"
+	Access  Access `json:"access"`
 	// By are the programs that the rule speaks about; empty: all.
 	By []ExecRule `json:"by,omitempty"`
 }
