@@ -96,6 +96,9 @@ func (e *Engine) applyLocked(ctx context.Context, c workload.Container, plan *po
 			m.entry.Flags |= FlagScripts
 		}
 	}
+	if err := e.hooks.need(setProcess, c.ID, processHooks(proc)...); err != nil {
+		return cov, err
+	}
 	if err := e.install(m, before); err != nil {
 		return cov, err
 	}
@@ -139,7 +142,7 @@ func (e *Engine) prepareDrift(m *managed, r *rootfs, proc *policy.ProcessPlan) (
 		if wanted {
 			m.entry.Flags |= FlagVerify
 		}
-		if _, refused := e.l.refuses(hookExec); e.fan == nil && wanted && !refused {
+		if _, refused := e.hooks.refuses(setProcess, hookExec); e.fan == nil && wanted && !refused {
 			degraded = append(degraded, fmt.Sprintf("no fanotify (%v): scripts are not compared with the image", e.fanErr))
 		}
 		return degraded
@@ -226,7 +229,7 @@ func (e *Engine) coverage(m *managed, degraded []string, unmatched []int) guard.
 	if e.fan != nil && m.layers != nil && proc != nil && proc.DenyDrift {
 		cov.Mechanism += " + " + mechanismFanotify
 	}
-	how, refused := e.l.refuses(hookExec)
+	how, refused := e.hooks.refuses(setProcess, hookExec)
 	if refused {
 		cov.Mechanism = how.mechanism() + " + " + cov.Mechanism
 	}
@@ -241,9 +244,9 @@ func (e *Engine) coverage(m *managed, degraded []string, unmatched []int) guard.
 		cov.Guarantee = "a forbidden program is killed before its first instruction, and counted exactly"
 	}
 	if refused && proc != nil && proc.DenyDrift {
-		for _, h := range []int{hookMap, hookProtect} {
-			if _, ok := e.l.refuses(h); !ok {
-				degraded = append(degraded, "libraries that the image does not have can be loaded: "+e.l.refusals[h].why())
+		for _, h := range []string{hookMap, hookProtect} {
+			if why := e.hooks.of(setProcess, h).why(); why != "" {
+				degraded = append(degraded, "libraries that the image does not have can be loaded: "+why)
 			}
 		}
 		cov.Degraded = strings.Join(degraded, "; ")
@@ -270,7 +273,7 @@ func (e *Engine) Forget(containerID string) error {
 	if err := maps.Containers.Lookup(cid, &c); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
 		return fmt.Errorf("forget container %q: %w", containerID, err)
 	}
-	errs := []error{deleteKey(maps.Containers, cid)}
+	errs := []error{deleteKey(maps.Containers, cid), e.hooks.drop(containerID)}
 	errs = append(errs, e.Flush())
 	if m := e.find(containerID); m != nil {
 		if m.cgroup != 0 {

@@ -169,7 +169,7 @@ func BenchmarkExec(b *testing.B) {
 			return
 		}
 		e.l.adopted = false
-		if err := e.l.attach(testLog(), e.cfg.PinDir); err != nil {
+		if err := e.l.attach(testLog(), e.cfg.PinDir, e.hooks); err != nil {
 			b.Fatal(err)
 		}
 		if fan && e.fan != nil {

@@ -52,6 +52,7 @@ type Engine struct {
 	now  func() time.Time
 
 	l     *loaded
+	hooks *hookUse
 	h     hasher
 	epoch uint64
 
@@ -138,14 +139,17 @@ func (e *Engine) open() (err error) {
 	}
 	defer func() {
 		if err != nil {
+			if e.hooks != nil {
+				err = errors.Join(err, e.hooks.close())
+			}
 			err = errors.Join(err, e.rings.close(), e.l.close())
 		}
 	}()
-	if !e.cfg.NoRefusal {
-		if err := e.l.addRefusal(e.log); err != nil {
-			return err
-		}
+	var off error
+	if e.cfg.NoRefusal {
+		off = errors.New("switched off")
 	}
+	e.hooks = newHookUse(e.log, e.cfg.PinDir, e.l.maps, off)
 	if err := e.l.begin(node, e.cfg.Hold); err != nil {
 		return err
 	}
@@ -168,7 +172,11 @@ func (e *Engine) open() (err error) {
 	} else {
 		e.fanErr = errors.New("switched off")
 	}
-	if err := e.l.attach(e.log, e.cfg.PinDir); err != nil {
+	err = e.l.attach(e.log, e.cfg.PinDir, e.hooks)
+	if err == nil {
+		err = e.hooks.wait(e.l.maps.known())
+	}
+	if err != nil {
 		if e.fan != nil {
 			e.fan.close()
 		}
@@ -296,7 +304,7 @@ func (e *Engine) Close(keep bool) error {
 	} else {
 		errs = append(errs, Remove(e.cfg.PinDir))
 	}
-	errs = append(errs, e.l.close())
+	errs = append(errs, e.hooks.close(), e.l.close())
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("close kernel engine: %w", err)
 	}

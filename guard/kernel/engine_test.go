@@ -119,7 +119,7 @@ func TestDrift(t *testing.T) {
 			e := start(t, Config{NoFanotify: noFan})
 			plan := makePlan(policy.ProcessPlan{Mode: v1alpha1.Protect, DenyDrift: true, DriftAllow: []policy.ExecRule{tree("/data/ok")}})
 			cov := e.mustApply(t, b, plan)
-			_, refused := e.l.refuses(hookExec) // scripts need no fanotify then
+			_, refused := e.hooks.refuses(setProcess, hookExec) // scripts need no fanotify then
 			if (cov.Degraded == "") == (noFan && !refused) {
 				t.Errorf("coverage: %+v", cov)
 			}

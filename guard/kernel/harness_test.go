@@ -470,7 +470,7 @@ func hasReason(want policy.Reason) func(guard.Denial) bool {
 
 // execMechanism is what stops a forbidden program here.
 func (r *live) execMechanism() string {
-	if v, ok := r.l.refuses(hookExec); ok {
+	if v, ok := r.hooks.refuses(setProcess, hookExec); ok {
 		return v.mechanism()
 	}
 	return mechanismKill

@@ -57,16 +57,13 @@ func tracepoints() []attachment {
 
 // loaded is a set of maps, programs and links in the kernel.
 type loaded struct {
-	maps     *Maps
-	progs    map[string]*ebpf.Program
-	links    map[string]link.Link
-	rest     []*ebpf.Map // maps of one load: scratch, constants
-	adopted  bool        // maps are an earlier agent's
-	instance uint32
-	// attachments are to be attached, or adopted; refusals say what came of
-	// backend A.
-	attachments []attachment
-	refusals    []refusal
+	maps        *Maps
+	progs       map[string]*ebpf.Program
+	links       map[string]link.Link
+	rest        []*ebpf.Map // maps of one load: scratch, constants
+	adopted     bool        // maps are an earlier agent's
+	instance    uint32
+	attachments []attachment // to be attached, or adopted
 }
 
 func mapDir(pinDir string) string  { return filepath.Join(pinDir, "maps") }
@@ -182,21 +179,27 @@ func (l *loaded) begin(node nodeIdentity, hold bool) error {
 				HashKey: [2]uint64{binary.LittleEndian.Uint64(seed[8:]), binary.LittleEndian.Uint64(seed[16:])},
 			}
 		}
-		s.AgentTGID = uint32(os.Getpid())
-		s.Heartbeat = monotonic()
-		s.InitMntNS, s.InitPidNS = node.mntns, node.pidns
-		s.InitRootDev, s.InitRootIno = node.rootDev, node.rootIno
-		s.Hold = 0
-		if hold {
-			s.Hold = 1
-		}
+		s.set(node, hold)
 	})
+}
+
+// set writes the agent's own part.
+func (s *settings) set(node nodeIdentity, hold bool) {
+	s.AgentTGID = uint32(os.Getpid())
+	s.Heartbeat = monotonic()
+	s.InitMntNS, s.InitPidNS = node.mntns, node.pidns
+	s.InitRootDev, s.InitRootIno = node.rootDev, node.rootIno
+	s.Hold = 0
+	if hold {
+		s.Hold = 1
+	}
 }
 
 // attach makes exactly one load judge. Programs of an earlier agent that are
 // the same as ours simply stay; others are replaced: ours are attached, then
-// one write makes ours the ones that judge, then the earlier ones go.
-func (l *loaded) attach(log *slog.Logger, pinDir string) error {
+// one write makes ours the ones that judge, then the earlier ones go. That
+// includes the hooks that the earlier agent had attached for its containers.
+func (l *loaded) attach(log *slog.Logger, pinDir string, hooks *hookUse) (err error) {
 	dir := linkDir(pinDir)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("make directory for pinned links: %w", err)
@@ -205,26 +208,46 @@ func (l *loaded) attach(log *slog.Logger, pinDir string) error {
 	if err != nil {
 		return fmt.Errorf("list pinned links: %w", err)
 	}
-	if l.adopted && len(old) == len(l.attachments) && l.adoptLinks(dir) {
+	pinned, err := hooks.pinned()
+	if err != nil {
+		return err
+	}
+	inherited, same, err := hooks.inherit(pinned, l.instance)
+	if err != nil {
+		return errors.Join(err, closeSets(inherited))
+	}
+	if same && l.adopted && len(old) == len(l.attachments) && l.adoptLinks(dir) {
 		l.instance--
+		hooks.instance = l.instance
 		log.Info("adopted the kernel programs of an earlier agent", "pins", pinDir)
-		return nil
+		return hooks.keep(pinned, inherited)
 	}
 	for _, a := range l.attachments {
 		ln, err := a.attach(l.progs[a.prog])
 		if err != nil {
-			return fmt.Errorf("attach %s: %w", a.name, err)
+			return errors.Join(fmt.Errorf("attach %s: %w", a.name, err), closeSets(inherited))
 		}
 		l.links[a.prog] = ln
 		if err := ln.Pin(pinOf(dir, a.prog, l.instance)); err != nil {
-			return fmt.Errorf("pin link of %s: %w", a.name, err)
+			return errors.Join(fmt.Errorf("pin link of %s: %w", a.name, err), closeSets(inherited))
 		}
+	}
+	hooks.instance = l.instance
+	if err := hooks.replace(inherited, l.instance); err != nil {
+		return err
 	}
 	if err := l.maps.set(func(s *settings) { s.Instance = l.instance }); err != nil {
 		return err
 	}
+	gone := make([]string, 0, len(old)+len(pinned))
 	for _, e := range old {
-		if err := os.Remove(filepath.Join(dir, e.Name())); err != nil {
+		gone = append(gone, filepath.Join(dir, e.Name()))
+	}
+	for _, p := range pinned {
+		gone = append(gone, p.pin)
+	}
+	for _, pin := range gone {
+		if err := os.Remove(pin); err != nil {
 			return fmt.Errorf("unpin earlier link: %w", err)
 		}
 	}

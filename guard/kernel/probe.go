@@ -73,28 +73,23 @@ func refusalFeatures() []guard.Feature {
 		}
 		return guard.Feature{Name: name, Works: true, Detail: works}
 	}
-	found, err := tryRefusal(true)
-	if err != nil {
-		found = make([]refusal, len(hooks()))
-		for i, h := range hooks() {
-			for _, v := range h.variants {
-				found[i].tried = append(found[i].tried, attempt{v, err})
+	var out, calls []guard.Feature
+	for _, s := range hookSets() {
+		for _, r := range s.tryAll() {
+			if s.name == setProcess && r.hook == hookExec {
+				for _, a := range r.tried {
+					out = append(out, feature(a.name, "a canary's execve failed with EPERM", a.err))
+				}
 			}
+			v, ok := r.works()
+			var err error
+			if !ok {
+				err = errors.New(r.why())
+			}
+			calls = append(calls, feature("refusing "+r.hook, "a canary's call failed with EPERM ("+v.name+")", err))
 		}
 	}
-	var out []guard.Feature
-	for _, a := range found[hookExec].tried {
-		out = append(out, feature(a.name, "a canary's execve failed with EPERM", a.err))
-	}
-	for i, name := range []string{hookExec: FeatureRefuse, hookMap: FeatureMap, hookProtect: FeatureProtect} {
-		v, ok := found[i].works()
-		var err error
-		if !ok {
-			err = errors.New(found[i].why())
-		}
-		out = append(out, feature(name, "a canary's call failed with EPERM ("+v.name+")", err))
-	}
-	return out
+	return append(out, calls...)
 }
 
 func tryOverlay() error {

@@ -195,8 +195,11 @@ func (e *Engine) describe(containerID string, key CountKey) guard.Denial {
 		ID: denialID(e.epoch, key), ContainerID: containerID, Kind: event.ProcessExec,
 		Reasons: policy.Reason(key.Reasons), Rule: int(key.Rule), Mechanism: mechanismKill,
 	}
-	for kind, h := range map[uint8]int{kindRefused: hookExec, kindMap: hookMap} {
-		if v, ok := e.l.refuses(h); ok && key.Kind == kind {
+	for kind, h := range map[uint8]string{kindRefused: hookExec, kindMap: hookMap} {
+		if key.Kind != kind {
+			continue
+		}
+		if v, ok := e.hooks.refuses(setProcess, h); ok {
 			d.Mechanism = v.mechanism()
 		}
 	}

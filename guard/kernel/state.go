@@ -66,7 +66,7 @@ func Installed(pinDir string) (State, error) {
 func Remove(pinDir string) error {
 	var errs []error
 	// Links first: afterwards nothing new is held.
-	errs = append(errs, os.RemoveAll(linkDir(pinDir)))
+	errs = append(errs, os.RemoveAll(linkDir(pinDir)), os.RemoveAll(hookDir(pinDir)))
 	if m, err := ebpf.LoadPinnedMap(filepath.Join(mapDir(pinDir), processMapHeld), nil); err == nil {
 		errs = append(errs, releaseAll(m), m.Close())
 	}
