@@ -57,6 +57,9 @@ type Firewall interface {
 type Discovery interface {
 	Run(ctx context.Context, fn func(container.Change)) error
 	Identify(ctx context.Context, pid int, cgroupID uint64) (workload.Container, bool, error)
+	// OnStart sets what is asked before a container's first program starts, by
+	// runtimes that wait for the answer.
+	OnStart(fn func(context.Context, workload.Container) error)
 }
 
 // Freezer stops and ends the processes of a container.
@@ -118,6 +121,7 @@ type Agent struct {
 	deps Deps
 
 	starts  chan guard.Start
+	asked   chan asked
 	changed chan struct{} // holds one token after the policies changed
 
 	refresh sync.Mutex // one change of neighbours at a time
@@ -145,6 +149,7 @@ type entry struct {
 	closed      bool   // paused because of whenBlind: Closed
 	quarantined bool
 	held        bool
+	heldBy      string    // what stopped or delayed its first program: "NRI", "kernel"
 	firstExec   time.Time // when the kernel saw its first program; zero when discovery found it later
 	enforcedAt  time.Time
 }
@@ -193,6 +198,7 @@ func New(cfg Config, deps Deps) (*Agent, error) {
 	return &Agent{
 		cfg: cfg, deps: deps,
 		starts:     make(chan guard.Start, 4096),
+		asked:      make(chan asked),
 		changed:    make(chan struct{}, 1),
 		early:      map[string]early{},
 		entries:    map[string]*entry{},
@@ -217,10 +223,13 @@ func (a *Agent) Run(ctx context.Context) error {
 					return nil
 				case s := <-a.starts:
 					a.begin(ctx, s)
+				case q := <-a.asked:
+					a.prepare(ctx, q)
 				}
 			}
 		})
 	}
+	a.deps.Discovery.OnStart(a.Prepare)
 	g.Go(func() error { return a.deps.Discovery.Run(ctx, func(c container.Change) { a.change(ctx, c) }) })
 	g.Go(func() error { return a.every(ctx, a.cfg.SaveEvery, a.saveProfiles) })
 	g.Go(func() error { return a.recheck(ctx) })
@@ -303,7 +312,7 @@ func (a *Agent) begin(ctx context.Context, s guard.Start) {
 			}
 		}
 	default:
-		a.adopt(ctx, c, s)
+		a.adopt(ctx, c, s, byKernel)
 		a.heldTooLate(c.ID, s)
 	}
 	switch late := a.deps.Now().Sub(s.Time); {
@@ -342,7 +351,7 @@ func (a *Agent) heldTooLate(id string, s guard.Start) {
 	e := a.entries[id]
 	missed := e != nil && s.Held && !e.held
 	if missed {
-		e.held, e.firstExec = true, s.Time
+		e.held, e.heldBy, e.firstExec = true, byKernel, s.Time
 	}
 	a.mu.Unlock()
 	if missed {
@@ -355,11 +364,12 @@ func (a *Agent) change(ctx context.Context, ch container.Change) {
 		a.gone(ctx, ch.Container.ID)
 		return
 	}
-	a.adopt(ctx, ch.Container, guard.Start{})
+	a.adopt(ctx, ch.Container, guard.Start{}, "")
 }
 
-// adopt takes a container in, or takes in what is new about it.
-func (a *Agent) adopt(ctx context.Context, c workload.Container, s guard.Start) {
+// adopt takes a container in, or takes in what is new about it. s is its start
+// when that waits for us, and by what holds it.
+func (a *Agent) adopt(ctx context.Context, c workload.Container, s guard.Start, by string) {
 	c.Node = a.cfg.Node
 	a.mu.Lock()
 	e, known := a.entries[c.ID]
@@ -369,6 +379,9 @@ func (a *Agent) adopt(ctx context.Context, c workload.Container, s guard.Start) 
 	}
 	if !known {
 		e = &entry{held: s.Held, firstExec: s.Time}
+		if s.Held {
+			e.heldBy = by
+		}
 		a.entries[c.ID] = e
 	}
 	changed := !known || e.c.PID != c.PID || e.c.CgroupID != c.CgroupID || !maps.Equal(e.c.Labels, c.Labels) ||

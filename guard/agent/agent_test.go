@@ -122,6 +122,8 @@ func (f fakeDiscovery) Run(ctx context.Context, fn func(container.Change)) error
 		}
 	}
 }
+func (f fakeDiscovery) OnStart(func(context.Context, workload.Container) error) { f.say("on start") }
+
 func (f fakeDiscovery) Identify(_ context.Context, pid int, _ uint64) (workload.Container, bool, error) {
 	f.say("identify %d", pid)
 	return f.identify(pid)

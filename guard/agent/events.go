@@ -42,13 +42,16 @@ func (a *Agent) recordStart(id string) {
 		a.mu.Unlock()
 		return
 	}
-	c, held, first, at, coverage, plan := e.c, e.held, e.firstExec, e.enforcedAt, e.coverage, e.plan
+	c, held, by, first, at, coverage, plan := e.c, e.held, e.heldBy, e.firstExec, e.enforcedAt, e.coverage, e.plan
 	a.mu.Unlock()
 	ev := a.about(c, event.ContainerStart, strconv.Itoa(c.PID))
 	if !c.StartedAt.IsZero() {
 		ev.First, ev.Last = c.StartedAt.UTC(), c.StartedAt.UTC()
 	}
 	ev.Evidence = map[string]string{"runtime": c.Runtime, "heldBeforeFirstInstruction": strconv.FormatBool(held), "plan": planWords(plan)}
+	if by != "" {
+		ev.Evidence["heldBy"] = by
+	}
 	// Measured by one clock only: start times that runtimes tell are too coarse.
 	if !at.IsZero() && !first.IsZero() {
 		ev.Evidence["coveredAfterMs"] = strconv.FormatFloat(float64(max(0, at.Sub(first)).Microseconds())/1000, 'f', 1, 64)

@@ -42,8 +42,11 @@ type Status struct {
 	Blind       string // why, when State is Blind
 	Quarantined bool
 	Paused      bool // by whenBlind: Closed
-	Held        bool // stopped before its first instruction until its plan was in force
-	EnforcedAt  time.Time
+	Held        bool // its first program waited until its plan was in force
+	// HeldBy says what made it wait: "NRI" (its runtime asked us first) or
+	// "kernel" (stopped before its first instruction); empty when it did not.
+	HeldBy     string
+	EnforcedAt time.Time
 	// CoveredAfter is the time from its first program to the moment its plan
 	// was in force; 0 when nobody saw the first program.
 	CoveredAfter time.Duration
@@ -90,7 +93,7 @@ func (e *entry) status() Status {
 	}
 	return Status{
 		Container: e.c, CoveredAfter: after, Plan: e.plan, Applied: e.applied, Coverage: slices.Clone(e.coverage),
-		State: e.state(), Blind: e.blind, Quarantined: e.quarantined, Paused: e.closed, Held: e.held, EnforcedAt: e.enforcedAt,
+		State: e.state(), Blind: e.blind, Quarantined: e.quarantined, Paused: e.closed, Held: e.held, HeldBy: e.heldBy, EnforcedAt: e.enforcedAt,
 	}
 }
 

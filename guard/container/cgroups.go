@@ -156,3 +156,38 @@ func plain(s string) bool {
 	}
 	return true
 }
+
+// groupOf gives the cgroup that an OCI specification names, as a path below
+// the root of the hierarchy: "/a/b" stands for itself, "slice:prefix:name" for
+// what systemd makes of it. It is "" for what is neither.
+func groupOf(cgroupsPath string) string {
+	if strings.HasPrefix(cgroupsPath, "/") {
+		return path.Clean(cgroupsPath)
+	}
+	f := strings.Split(cgroupsPath, ":")
+	if len(f) != 3 || f[2] == "" || strings.Contains(cgroupsPath, "/") {
+		return ""
+	}
+	slice := f[0]
+	if slice == "" {
+		slice = "system.slice"
+	}
+	name, ok := strings.CutSuffix(slice, ".slice")
+	if !ok {
+		return ""
+	}
+	// "a-b.slice" lies in "a.slice"; "-.slice" is the root.
+	out := "/"
+	if name != "-" {
+		for i := range len(name) {
+			if name[i] == '-' {
+				out = path.Join(out, name[:i]+".slice")
+			}
+		}
+		out = path.Join(out, slice)
+	}
+	if f[1] == "" {
+		return path.Join(out, f[2]+".scope")
+	}
+	return path.Join(out, f[1]+"-"+f[2]+".scope")
+}

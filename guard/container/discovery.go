@@ -11,12 +11,15 @@ import (
 
 	"github.com/gabion-dev/gabion/guard"
 	"github.com/gabion-dev/gabion/internal/minicontainer"
+	"github.com/gabion-dev/gabion/workload"
 )
 
 // Config says where to look. A nil list means the usual places, an empty one
 // none.
 type Config struct {
 	Docker, Podman, Containerd, CRI []string // sockets
+	// NRI are the sockets by which a runtime asks before it starts a container.
+	NRI []string
 	// StateDirs hold what Gabion wrote down of containers it made itself.
 	StateDirs []string
 	// NoScan leaves out process trees in namespaces of their own that no
@@ -38,6 +41,7 @@ func (cfg Config) filled() Config {
 	def(&cfg.Podman, "/run/podman/podman.sock")
 	def(&cfg.Containerd, "/run/containerd/containerd.sock", "/run/k3s/containerd/containerd.sock")
 	def(&cfg.CRI, "/run/crio/crio.sock", "/run/containerd/containerd.sock", "/run/k3s/containerd/containerd.sock")
+	def(&cfg.NRI, "/run/nri/nri.sock")
 	def(&cfg.StateDirs, minicontainer.DefaultStateDir)
 	if cfg.Resync <= 0 {
 		cfg.Resync = 30 * time.Second
@@ -80,6 +84,7 @@ type Discovery struct {
 	telling sync.Mutex
 	mu      sync.Mutex
 	fn      func(Change)
+	starts  func(context.Context, workload.Container) error
 	claims  map[string]map[*source]claim
 	told    map[string]claim
 	groups  map[uint64]string // cgroup id -> id of a told container
@@ -106,7 +111,10 @@ func New(cfg Config, log *slog.Logger) (*Discovery, error) {
 		claims: map[string]map[*source]claim{}, told: map[string]claim{},
 		groups: map[uint64]string{}, scanned: map[int]tree{},
 	}
-	for i, p := range d.cfg.plugins() {
+	for i, p := range d.cfg.plugins(log) {
+		if n, ok := p.(*nri); ok {
+			n.hold = d.starting
+		}
 		d.sources = append(d.sources, &source{Plugin: p, rank: i, resync: make(chan struct{}, 1), health: Absent, detail: "not asked yet"})
 	}
 	d.scanner = &source{rank: len(d.sources), health: OK}

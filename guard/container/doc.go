@@ -11,12 +11,14 @@
 // addresses, start time) are always read from the kernel. The same plugins
 // serve the fast path, Identify, which is asked about a process that the
 // kernel stopped before its first instruction, when its runtime may not yet
-// list it as running.
+// list it as running. Better still is a runtime that asks before it starts
+// anything (OnStart).
 package container
 
 import (
 	"context"
 	"errors"
+	"log/slog"
 
 	"github.com/gabion-dev/gabion/guard"
 	"github.com/gabion-dev/gabion/workload"
@@ -66,7 +68,7 @@ type Plugin interface {
 }
 
 // plugins is the list that names them all, the one that knows most first.
-func (cfg Config) plugins() []Plugin {
+func (cfg Config) plugins(log *slog.Logger) []Plugin {
 	var list []Plugin
 	for _, s := range cfg.Docker {
 		list = append(list, newDocker("docker", s))
@@ -79,6 +81,9 @@ func (cfg Config) plugins() []Plugin {
 	}
 	for _, s := range cfg.CRI {
 		list = append(list, newCRI(s))
+	}
+	for _, s := range cfg.NRI {
+		list = append(list, newNRI(s, log))
 	}
 	for _, dir := range cfg.StateDirs {
 		list = append(list, newNamespaces(dir))

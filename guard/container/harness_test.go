@@ -27,7 +27,7 @@ func TestMain(m *testing.M) {
 // nowhere is a configuration that finds nothing.
 func nowhere() Config {
 	return Config{
-		Docker: []string{}, Podman: []string{}, Containerd: []string{}, CRI: []string{}, StateDirs: []string{}, NoScan: true,
+		Docker: []string{}, Podman: []string{}, Containerd: []string{}, CRI: []string{}, NRI: []string{}, StateDirs: []string{}, NoScan: true,
 		Sweep: 100 * time.Millisecond, Resync: time.Hour, // what events miss must not be hidden by listings
 	}
 }

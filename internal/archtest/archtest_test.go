@@ -74,6 +74,7 @@ var thirdParty = map[string]struct {
 	"google.golang.org/grpc":                    {"containerd and CRI sockets", []string{"guard/container", "scan/image"}},
 	"google.golang.org/protobuf":                {"messages of containerd and CRI", []string{"guard/container", "scan/image", "scan/sign"}},
 	"github.com/containerd/containerd/api":      {"containerd's services", []string{"guard/container", "scan/image"}},
+	"github.com/containerd/nri":                 {"runtimes that ask before they start a container", []string{"guard/container"}},
 	"github.com/containerd/typeurl":             {"containerd's event envelopes", []string{"guard/container", "scan/image"}},
 	"github.com/opencontainers/runtime-spec":    {"OCI specification of a container", []string{"guard/container", "internal"}},
 	"github.com/google/osv-scalibr":             {"extractors of packages", []string{"scan/inventory"}},
