@@ -91,6 +91,11 @@ func (d *decoder) value(n *yaml.Node, v reflect.Value, path string) {
 			v.SetMapIndex(reflect.ValueOf(n.Content[i].Value).Convert(v.Type().Key()), item)
 		}
 	case reflect.Slice:
+		if v.Type() == reflect.TypeFor[AccessList]() && n.Kind == yaml.ScalarNode {
+			v.Set(reflect.MakeSlice(v.Type(), 1, 1))
+			d.value(n, v.Index(0), path)
+			return
+		}
 		if !d.wants(n, yaml.SequenceNode, "a list", path) {
 			return
 		}
@@ -119,6 +124,19 @@ func (d *decoder) value(n *yaml.Node, v reflect.Value, path string) {
 				return
 			}
 			v.SetInt(i)
+		}
+	case reflect.Uint32:
+		if n.Kind == yaml.ScalarNode && n.ShortTag() == "!!str" && strings.Contains(path, ".users[") {
+			d.add(n, path, "give the number that /etc/passwd in the image has for it; root is 0", "%q is a name; users are told apart by number", clip(n.Value))
+			return
+		}
+		if d.scalar(n, "a whole number", path, "!!int") {
+			i, err := strconv.ParseUint(n.Value, 0, 32)
+			if err != nil {
+				d.add(n, path, "", "%s is not a whole number from 0 to 4294967295", clip(n.Value))
+				return
+			}
+			v.SetUint(i)
 		}
 	case reflect.Uint64:
 		if d.scalar(n, "a whole number", path, "!!int") {

@@ -82,6 +82,9 @@ func encodeValue(v reflect.Value, path string, comments Comments) (*yaml.Node, e
 		}
 		return n, nil
 	case reflect.Slice:
+		if v.Type() == reflect.TypeFor[AccessList]() && v.Len() == 1 {
+			return encodeValue(v.Index(0), path, comments)
+		}
 		n := &yaml.Node{Kind: yaml.SequenceNode}
 		scalars := true
 		for i := range v.Len() {
@@ -107,7 +110,7 @@ func encodeValue(v reflect.Value, path string, comments Comments) (*yaml.Node, e
 		return &yaml.Node{Kind: yaml.ScalarNode, Value: strconv.FormatBool(v.Bool())}, nil
 	case reflect.Int, reflect.Int32, reflect.Int64:
 		return &yaml.Node{Kind: yaml.ScalarNode, Value: strconv.FormatInt(v.Int(), 10)}, nil
-	case reflect.Uint64:
+	case reflect.Uint32, reflect.Uint64:
 		return &yaml.Node{Kind: yaml.ScalarNode, Value: strconv.FormatUint(v.Uint(), 10)}, nil
 	}
 	return nil, fmt.Errorf("field %s has a type that cannot be written", path)

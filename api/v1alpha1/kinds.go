@@ -145,7 +145,7 @@ func (m Mode) Rank() int {
 // ForContainers reports whether there are rules that loosen policies of
 // containers.
 func (r *ExceptionRules) ForContainers() bool {
-	return len(r.Process)+len(r.Drift)+len(r.Ingress)+len(r.Egress) > 0
+	return len(r.Process)+len(r.Drift)+len(r.Files)+len(r.Capabilities)+len(r.Hardening)+len(r.Ingress)+len(r.Egress) > 0
 }
 
 // ForImages reports whether there are rules about findings in images.

@@ -25,17 +25,8 @@ func reservedFields(t reflect.Type) map[string]string {
 	switch t {
 	case reflect.TypeFor[WorkloadPolicySpec]():
 		return map[string]string{
-			"files":        "remove the section; which programs may run is enforced, which files they open is not yet",
-			"capabilities": "remove the section; limit capabilities in the container's own definition",
-			"hardening":    "remove the section; use the container's security context",
-			"inspect":      "remove the section; traffic is judged by peer and port, not by content",
-			"limits":       "remove the section",
-		}
-	case reflect.TypeFor[ProcessRule]():
-		return map[string]string{
-			"parents": "remove it and the rule applies whatever the parent",
-			"args":    "remove it and the rule applies whatever the arguments",
-			"users":   "remove it and the rule applies to every user",
+			"inspect": "remove the section; traffic is judged by peer and port, not by content",
+			"limits":  "remove the section",
 		}
 	case reflect.TypeFor[IngressRule](), reflect.TypeFor[EgressRule]():
 		m := map[string]string{}
@@ -90,15 +81,25 @@ func literals(t reflect.Type) []string {
 // enums lists the words that are valid for a type.
 func enums() map[reflect.Type][]string {
 	return map[reflect.Type][]string{
-		reflect.TypeFor[Mode]():          {string(Learn), string(Monitor), string(Protect)},
-		reflect.TypeFor[WhenBlind]():     {string(Open), string(Closed)},
-		reflect.TypeFor[Action]():        {string(Allow), string(Deny)},
-		reflect.TypeFor[TagOrder]():      {string(TagOrderVersion), string(TagOrderCreated)},
-		reflect.TypeFor[SyslogNetwork](): {string(SyslogTCP), string(SyslogTLS), string(SyslogUDP)},
+		reflect.TypeFor[Mode]():            {string(Learn), string(Monitor), string(Protect)},
+		reflect.TypeFor[WhenBlind]():       {string(Open), string(Closed)},
+		reflect.TypeFor[Action]():          {string(Allow), string(Deny)},
+		reflect.TypeFor[AccessWord]():      words(AccessWords()),
+		reflect.TypeFor[HardeningPreset](): {string(HardeningBaseline), string(HardeningRestricted)},
+		reflect.TypeFor[TagOrder]():        {string(TagOrderVersion), string(TagOrderCreated)},
+		reflect.TypeFor[SyslogNetwork]():   {string(SyslogTCP), string(SyslogTLS), string(SyslogUDP)},
 		reflect.TypeFor[metav1.LabelSelectorOperator](): {
 			"In", "NotIn", "Exists", "DoesNotExist",
 		},
 	}
+}
+
+func words[W ~string](list []W) []string {
+	out := make([]string, len(list))
+	for i, w := range list {
+		out[i] = string(w)
+	}
+	return out
 }
 
 // entities are the words for Peer.Entity; ApiServer is reserved.
@@ -115,14 +116,14 @@ const (
 )
 
 // Reserved lists everything that the language has names for and this version
-// refuses, for documentation: "kind AdmissionPolicy", "ProcessRule.parents".
+// refuses, for documentation: "kind AdmissionPolicy", "Peer.fqdn".
 func Reserved() []string {
 	var out []string
 	for kind := range reservedKinds() {
 		out = append(out, "kind "+kind)
 	}
 	for _, t := range []reflect.Type{
-		reflect.TypeFor[WorkloadPolicySpec](), reflect.TypeFor[ProcessRule](), reflect.TypeFor[NetworkSpec](),
+		reflect.TypeFor[WorkloadPolicySpec](), reflect.TypeFor[NetworkSpec](),
 		reflect.TypeFor[IngressRule](), reflect.TypeFor[EgressRule](), reflect.TypeFor[Peer](),
 		reflect.TypeFor[ResponseAction](), reflect.TypeFor[NotifyAction](),
 		reflect.TypeFor[ScanTargetSpec](), reflect.TypeFor[TagSpec](), reflect.TypeFor[RegistryCredentials](),

@@ -66,6 +66,14 @@ type WorkloadPolicySpec struct {
 	WhenBlind WhenBlind `json:"whenBlind,omitempty"`
 	// Process says which programs may run; absent: nothing is said of them.
 	Process *ProcessSpec `json:"process,omitempty"`
+	// Files says which files may be used how, and by whom; a file that no rule
+	// covers is free. The mode is the policy's.
+	Files []FileRule `json:"files,omitempty"`
+	// Capabilities says which capabilities may be used; absent: those that the
+	// containers were given.
+	Capabilities *CapabilitiesSpec `json:"capabilities,omitempty"`
+	// Hardening forbids ways out of the container; absent: none is forbidden here.
+	Hardening *HardeningSpec `json:"hardening,omitempty"`
 	// Network says which connections may be made and accepted; absent: nothing
 	// is said of them.
 	Network *NetworkSpec `json:"network,omitempty"`
@@ -104,13 +112,26 @@ type ProcessSpec struct {
 	Deny []ProcessRule `json:"deny,omitempty"`
 }
 
-// ProcessRule names programs by path or by class; exactly one of the two.
+// ProcessRule names programs by path or by class; exactly one of the two. The
+// conditions narrow it: all that are present must hold.
 type ProcessRule struct {
 	// Path is absolute, as the container sees it. "/dir/*" means files directly
 	// in it, "/dir/**" anything below; elsewhere no wildcards.
 	Path string `json:"path,omitempty"`
 	// Class is a name from content/classes: shell, package-manager, ...
 	Class string `json:"class,omitempty"`
+	// Args are the arguments after the program's own name, one pattern for each:
+	// "*" stands for any text within an argument, a last "**" for any further
+	// arguments. Present but empty: no arguments.
+	Args []string `json:"args,omitzero"`
+	// Parents are the programs that may start it: "entrypoint" (what starts the
+	// container or a session in it from outside), or paths, written as Path.
+	Parents []string `json:"parents,omitempty"`
+	// Users are the users who may start it, by number as the container sees it.
+	Users []uint32 `json:"users,omitempty"`
+	// Scripts are the files that an interpreter may be given, written as Path.
+	// With it, code from elsewhere (-c, -e, standard input) is not meant.
+	Scripts []string `json:"scripts,omitempty"`
 	// Reason is for the reader: why this rule is here.
 	Reason string `json:"reason,omitempty"`
 }

@@ -44,6 +44,13 @@ type ExceptionRules struct {
 	Process []ProcessRule `json:"process,omitempty"`
 	// Drift are paths whose programs need not be the image's own.
 	Drift []DriftRule `json:"drift,omitempty"`
+	// Files are uses of files that may be made although a rule denies them or no
+	// rule allows them.
+	Files []FileWaiver `json:"files,omitempty"`
+	// Capabilities may be used although no list names them.
+	Capabilities []string `json:"capabilities,omitempty"`
+	// Hardening are switches that are off, for all programs or for some.
+	Hardening []HardeningWaiver `json:"hardening,omitempty"`
 	// Ingress are connections that may be accepted.
 	Ingress []IngressRule `json:"ingress,omitempty"`
 	// Egress are connections that may be made.

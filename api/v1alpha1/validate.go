@@ -102,6 +102,13 @@ func (c *checker) policy(s *WorkloadPolicySpec, namespaced bool) {
 		c.processRules("spec.process.deny", p.Deny)
 		c.contradictions(p)
 	}
+	c.files(s.Files)
+	if s.Capabilities != nil {
+		c.capabilities("spec.capabilities.allow", s.Capabilities.Allow)
+	}
+	if s.Hardening != nil {
+		c.hardening(s.Hardening)
+	}
 	if n := s.Network; n != nil {
 		for i := range n.Ingress {
 			c.ingress(at("spec.network.ingress", i), &n.Ingress[i])
@@ -150,6 +157,7 @@ func (c *checker) processRule(field string, r *ProcessRule) {
 	case r.Path != "":
 		c.path(field+".path", r.Path)
 	}
+	c.conditions(field, r)
 }
 
 func (c *checker) path(field, p string) {
@@ -159,12 +167,12 @@ func (c *checker) path(field, p string) {
 }
 
 func (c *checker) contradictions(p *ProcessSpec) {
-	allowed := map[ProcessRule]int{}
+	allowed := make(map[string]int, len(p.Allow))
 	for i, r := range p.Allow {
-		allowed[ProcessRule{Path: r.Path, Class: r.Class}] = i
+		allowed[r.programs()] = i
 	}
-	for i, r := range p.Deny {
-		if j, ok := allowed[ProcessRule{Path: r.Path, Class: r.Class}]; ok && (r.Path != "" || r.Class != "") {
+	for i, d := range p.Deny {
+		if j, ok := allowed[d.programs()]; ok && (d.Path != "" || d.Class != "") {
 			c.add(at("spec.process.deny", i), "keep one of them", "contradicts spec.process.allow[%d], which allows the same", j)
 		}
 	}

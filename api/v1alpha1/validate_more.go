@@ -27,6 +27,7 @@ func (c *checker) exception(s *ExceptionSpec, namespaced bool) {
 		}
 		c.path(field+".path", r.Drift[i].Path)
 	}
+	c.waivers(r)
 	for i := range r.Ingress {
 		c.ingress(at("spec.rules.ingress", i), &r.Ingress[i])
 	}

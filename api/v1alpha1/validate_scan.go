@@ -19,7 +19,7 @@ const (
 func (c *checker) reach(s *ExceptionSpec, namespaced bool) {
 	containers, images := s.Rules.ForContainers(), s.Rules.ForImages()
 	if !containers && !images {
-		c.add("spec.rules", "name at least one of process, drift, ingress, egress, vulnerabilities, secrets, checks, licenses", "waives nothing")
+		c.add("spec.rules", "name at least one of process, drift, files, capabilities, hardening, ingress, egress, vulnerabilities, secrets, checks, licenses", "waives nothing")
 	}
 	switch {
 	case s.Selector != nil:
