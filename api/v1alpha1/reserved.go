@@ -85,7 +85,7 @@ func enums() map[reflect.Type][]string {
 		reflect.TypeFor[WhenBlind]():       {string(Open), string(Closed)},
 		reflect.TypeFor[Action]():          {string(Allow), string(Deny)},
 		reflect.TypeFor[AccessWord]():      words(AccessWords()),
-		reflect.TypeFor[HardeningPreset](): {string(HardeningBaseline), string(HardeningRestricted)},
+		reflect.TypeFor[HardeningPreset](): {string(Baseline), string(Restricted)},
 		reflect.TypeFor[TagOrder]():        {string(TagOrderVersion), string(TagOrderCreated)},
 		reflect.TypeFor[SyslogNetwork]():   {string(SyslogTCP), string(SyslogTLS), string(SyslogUDP)},
 		reflect.TypeFor[metav1.LabelSelectorOperator](): {

@@ -75,15 +75,6 @@ type HardeningSpec struct {
 	Exempt []HardeningExemption `json:"exempt,omitempty"`
 }
 
-// HardeningPreset is a named set of switches.
-type HardeningPreset string
-
-// Presets; Restricted has everything that Baseline has.
-const (
-	HardeningBaseline   HardeningPreset = "Baseline"
-	HardeningRestricted HardeningPreset = "Restricted"
-)
-
 // HardeningExemption takes programs out of one switch.
 type HardeningExemption struct {
 	// Switch is the name of what they may do.
