@@ -4,20 +4,13 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/gabion-dev/gabion/api/v1alpha1"
 )
 
 // Capabilities names the capabilities of Linux by their numbers, without
 // "CAP_" (linux/capability.h).
-func Capabilities() []string {
-	return []string{
-		"CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID", "SETPCAP",
-		"LINUX_IMMUTABLE", "NET_BIND_SERVICE", "NET_BROADCAST", "NET_ADMIN", "NET_RAW", "IPC_LOCK", "IPC_OWNER",
-		"SYS_MODULE", "SYS_RAWIO", "SYS_CHROOT", "SYS_PTRACE", "SYS_PACCT", "SYS_ADMIN", "SYS_BOOT", "SYS_NICE",
-		"SYS_RESOURCE", "SYS_TIME", "SYS_TTY_CONFIG", "MKNOD", "LEASE", "AUDIT_WRITE", "AUDIT_CONTROL", "SETFCAP",
-		"MAC_OVERRIDE", "MAC_ADMIN", "SYSLOG", "WAKE_ALARM", "BLOCK_SUSPEND", "AUDIT_READ", "PERFMON", "BPF",
-		"CHECKPOINT_RESTORE",
-	}
-}
+func Capabilities() []string { return v1alpha1.CapabilityNames() }
 
 // CapabilityName is the name of a capability without "CAP_"; of a number that
 // this version does not know, the number.
