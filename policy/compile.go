@@ -51,6 +51,9 @@ func (s *Set) compile(c *workload.Container, now time.Time) (*Plan, []Note) {
 		}
 	}
 	m.process()
+	m.files()
+	m.capabilities()
+	m.hardening()
 	m.network()
 	for _, p := range m.policies {
 		m.plan.Policies = append(m.plan.Policies, p.id)

@@ -95,11 +95,8 @@ func facets(p *Plan) []string {
 		return []string{"no policy: observed only"}
 	}
 	out := meaning(p)
-	if p.Process != nil {
-		out = append(out, "process mode "+string(p.Process.Mode))
-	}
-	if p.Network != nil {
-		out = append(out, "network mode "+string(p.Network.Mode))
+	for _, m := range p.modes() {
+		out = append(out, m.Section+" mode "+string(m.Mode))
 	}
 	return append(out, "when blind "+string(p.WhenBlind))
 }

@@ -22,8 +22,12 @@ func (r *ExecRule) holds(p string) bool {
 	return false
 }
 
-// covers reports that every program which d matches is surely matched by r.
-func (r *ExecRule) covers(d *ExecRule) bool {
+// covers reports that every start of a program which d matches is surely
+// matched by r.
+func (r *ExecRule) covers(d *ExecRule) bool { return r.includes(d) && r.asks(d) }
+
+// includes is covers without the conditions.
+func (r *ExecRule) includes(d *ExecRule) bool {
 	switch d.Match {
 	case MatchFile:
 		switch r.Match {
@@ -46,9 +50,10 @@ func (r *ExecRule) covers(d *ExecRule) bool {
 	return false
 }
 
-// overlaps reports that some program might be matched by both.
+// overlaps reports that some program might be matched by both, whatever the
+// conditions.
 func (r *ExecRule) overlaps(d *ExecRule) bool {
-	if r.covers(d) || d.covers(r) {
+	if r.includes(d) || d.includes(r) {
 		return true
 	}
 	switch {
@@ -67,21 +72,26 @@ func (r *ExecRule) overlaps(d *ExecRule) bool {
 // intersect gives a rule for the programs that both match; false when there
 // are none, or none that one rule can name.
 func (r *ExecRule) intersect(d *ExecRule) (ExecRule, bool) {
+	var out ExecRule
 	switch {
-	case r.covers(d):
-		return *d, true
-	case d.covers(r):
-		return *r, true
+	case r.includes(d):
+		out = *d
+	case d.includes(r):
+		out = *r
 	case r.Match == MatchNames && d.Match == MatchNames:
-		out := ExecRule{Match: MatchNames, Class: r.Class + "+" + d.Class}
+		out = ExecRule{Match: MatchNames, Class: r.Class + "+" + d.Class}
 		for _, n := range r.Names {
 			if slices.Contains(d.Names, n) {
 				out.Names = append(out.Names, n)
 			}
 		}
-		return out, len(out.Names) > 0
+		if len(out.Names) == 0 {
+			return ExecRule{}, false
+		}
+	default:
+		return ExecRule{}, false
 	}
-	return ExecRule{}, false
+	return out, out.both(r, d)
 }
 
 // intersectExecs gives the rules for programs that both lists name. Rules keep
@@ -100,8 +110,13 @@ func intersectExecs(wide, narrow []execRef) []execRef {
 				dir, names = names, dir
 			}
 			if dir.Match == MatchDir && names.Match == MatchNames {
+				both := ExecRule{Match: MatchFile}
+				if !both.both(&n.ExecRule, &w.ExecRule) {
+					continue
+				}
 				for _, name := range names.Names {
-					out = append(out, execRef{ExecRule{Match: MatchFile, Path: path.Join(dir.Path, name)}, n.ref})
+					both.Path = path.Join(dir.Path, name)
+					out = append(out, execRef{both, n.ref})
 				}
 			}
 		}
@@ -111,14 +126,10 @@ func intersectExecs(wide, narrow []execRef) []execRef {
 
 // dedupe drops rules that an earlier one already says, in the same words.
 func dedupe(rules []execRef) []execRef {
-	type key struct {
-		match       Match
-		path, class string
-	}
-	seen := make(map[key]bool, len(rules))
+	seen := make(map[string]bool, len(rules))
 	out := rules[:0:0]
 	for _, r := range rules {
-		k := key{r.Match, r.Path, r.Class}
+		k := r.key()
 		if !seen[k] {
 			seen[k] = true
 			out = append(out, r)

@@ -28,14 +28,14 @@ type Explanation struct {
 
 // SectionMode is the mode of a section and the policy that asked for it.
 type SectionMode struct {
-	Section string        `json:"section"` // "process" or "network"
+	Section string        `json:"section"` // "process", "files", "capabilities", "hardening" or "network"
 	Mode    v1alpha1.Mode `json:"mode"`
 	Policy  string        `json:"policy"`
 }
 
 // RuleText is one rule of a plan in words.
 type RuleText struct {
-	Section string `json:"section"` // "process", "egress" or "ingress"
+	Section string `json:"section"` // "process", "files", "capabilities", "hardening", "egress" or "ingress"
 	Effect  string `json:"effect"`  // "allow", "deny" or "waive" (an exception from denies)
 	What    string `json:"what"`
 	// Reason is the author's, from the policy.
@@ -51,21 +51,9 @@ func Explain(s *Set, c *workload.Container, now time.Time) *Explanation {
 		return out
 	}
 	out.PlanID, out.Policies, out.WhenBlind, out.Notes = plan.ID, plan.Policies, plan.WhenBlind, notes
-	if p := plan.Process; p != nil {
-		out.Modes = append(out.Modes, SectionMode{"process", p.Mode, s.whoAsks(plan, p.Mode, func(w *v1alpha1.WorkloadPolicySpec) (v1alpha1.Mode, bool) {
-			if w.Process == nil {
-				return "", false
-			}
-			return w.Process.Mode, true
-		})})
-	}
-	if n := plan.Network; n != nil {
-		out.Modes = append(out.Modes, SectionMode{"network", n.Mode, s.whoAsks(plan, n.Mode, func(w *v1alpha1.WorkloadPolicySpec) (v1alpha1.Mode, bool) {
-			if w.Network == nil {
-				return "", false
-			}
-			return w.Network.Mode, true
-		})})
+	for _, m := range plan.modes() {
+		m.Policy = s.whoAsks(plan, m)
+		out.Modes = append(out.Modes, m)
 	}
 	out.Rules = append(out.Rules, plan.Texts()...)
 	for i := range out.Rules {
@@ -74,11 +62,35 @@ func Explain(s *Set, c *workload.Container, now time.Time) *Explanation {
 	return out
 }
 
-// whoAsks names the first policy that asks for the mode.
-func (s *Set) whoAsks(plan *Plan, mode v1alpha1.Mode, section func(*v1alpha1.WorkloadPolicySpec) (v1alpha1.Mode, bool)) string {
+// modes gives the mode of every section that the plan has.
+func (p *Plan) modes() []SectionMode {
+	var out []SectionMode
+	add := func(section string, mode v1alpha1.Mode) {
+		out = append(out, SectionMode{Section: section, Mode: mode})
+	}
+	if p.Process != nil {
+		add("process", p.Process.Mode)
+	}
+	if p.Files != nil {
+		add("files", p.Files.Mode)
+	}
+	if p.Capabilities != nil {
+		add("capabilities", p.Capabilities.Mode)
+	}
+	if p.Hardening != nil {
+		add("hardening", p.Hardening.Mode)
+	}
+	if p.Network != nil {
+		add("network", p.Network.Mode)
+	}
+	return out
+}
+
+// whoAsks names the first policy that asks for the mode of the section.
+func (s *Set) whoAsks(plan *Plan, m SectionMode) string {
 	for _, id := range plan.Policies {
 		if spec := v1alpha1.Policy(s.byID[id].Object); spec != nil {
-			if own, ok := section(spec); ok && spec.ModeOf(own) == mode {
+			if own, ok := sectionMode(spec, m.Section); ok && spec.ModeOf(own) == m.Mode {
 				return id
 			}
 		}
@@ -86,8 +98,26 @@ func (s *Set) whoAsks(plan *Plan, mode v1alpha1.Mode, section func(*v1alpha1.Wor
 	return ""
 }
 
+// sectionMode gives the mode that a policy writes into a section of its own;
+// false when it does not have the section.
+func sectionMode(w *v1alpha1.WorkloadPolicySpec, section string) (v1alpha1.Mode, bool) {
+	switch {
+	case section == "process" && w.Process != nil:
+		return w.Process.Mode, true
+	case section == "files" && len(w.Files) > 0:
+		return "", true
+	case section == "capabilities" && w.Capabilities != nil:
+		return w.Capabilities.Mode, true
+	case section == "hardening" && w.Hardening != nil:
+		return w.Hardening.Mode, true
+	case section == "network" && w.Network != nil:
+		return w.Network.Mode, true
+	}
+	return "", false
+}
+
 // Texts gives every rule of the plan in words, in the order in which they are
-// tried: denies, drift, lists.
+// tried: what is waived, denies, drift, lists.
 func (p *Plan) Texts() []RuleText {
 	var out []RuleText
 	add := func(section, effect, what string, rule int) {
@@ -113,6 +143,7 @@ func (p *Plan) Texts() []RuleText {
 			add("process", "deny", "every other program", s.ListRule)
 		}
 	}
+	p.runtimeTexts(add)
 	direction := func(section, preposition string, rules []PeerRule, listed bool, listRule int) {
 		for i := range rules {
 			if rules[i].Deny {
@@ -134,6 +165,43 @@ func (p *Plan) Texts() []RuleText {
 		direction("ingress", "from ", n.Ingress, n.IngressListed, n.IngressListRule)
 	}
 	return out
+}
+
+// runtimeTexts adds the rules of files, capabilities and hardening.
+func (p *Plan) runtimeTexts(add func(section, effect, what string, rule int)) {
+	if f := p.Files; f != nil {
+		for i := range f.Waive {
+			add("files", "waive", f.Waive[i].String(), f.Waive[i].Rule)
+		}
+		for i := range f.Rules {
+			if f.Rules[i].Deny {
+				add("files", "deny", f.Rules[i].String(), f.Rules[i].Rule)
+			}
+		}
+		for i := range f.Rules {
+			switch r := &f.Rules[i]; {
+			case r.Deny:
+			case len(r.By) == 0:
+				add("files", "allow", r.String(), r.Rule)
+			default:
+				add("files", "allow", r.String()+" only", r.Rule)
+			}
+		}
+	}
+	if c := p.Capabilities; c != nil {
+		add("capabilities", "allow", capabilityWords(c.Allow), c.Rule)
+		add("capabilities", "deny", "every other capability", c.Rule)
+	}
+	if h := p.Hardening; h != nil {
+		what := Switches()
+		for i := range h.Deny {
+			r := &h.Deny[i]
+			for j := range r.Exempt {
+				add("hardening", "waive", r.Switch.String()+" for "+r.Exempt[j].String(), r.Exempt[j].Rule)
+			}
+			add("hardening", "deny", r.Switch.String()+": "+what[r.Switch].What, r.Rule)
+		}
+	}
 }
 
 // Text gives the explanation for a terminal, without colour.

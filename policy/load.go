@@ -52,7 +52,9 @@ func Load(files []File, checks ...v1alpha1.Validator) (*Set, []error) {
 		return s, []error{err}
 	}
 	s.library = library
-	checks = append([]v1alpha1.Validator{func(o v1alpha1.Object) []*v1alpha1.Error { return checkClasses(library, o) }}, checks...)
+	checks = append([]v1alpha1.Validator{func(o v1alpha1.Object) []*v1alpha1.Error {
+		return append(checkClasses(library, o), checkSwitches(o)...)
+	}}, checks...)
 	var errs []error
 	for _, f := range files {
 		docs, bad := v1alpha1.Decode(f.Name, f.Data, checks...)
@@ -120,8 +122,12 @@ type policySource struct {
 	driftRef    *event.RuleRef
 	listRef     *event.RuleRef // of the allow list
 	allow, deny []execRef
+	files       []fileRef
+	hardening   []switchRef
 	egress      direction
 	ingress     direction
+
+	capabilitiesRef *event.RuleRef // of the list
 }
 
 // direction is one direction of a policy's network section.
@@ -137,6 +143,8 @@ type exceptionSource struct {
 	spec            *v1alpha1.ExceptionSpec
 	selector        workload.Selector
 	process, drift  []execRef
+	files           []fileRef
+	hardening       []waiverRef
 	egress, ingress []peerRef
 }
 
@@ -170,6 +178,7 @@ func (s *Set) index(d *v1alpha1.Document) {
 		x := &exceptionSource{
 			id: r.id, namespace: namespace, cluster: namespace == "", spec: &e.Spec, selector: e.Spec.Selector.Selector(),
 			process: r.execs("spec.rules.process", e.Spec.Rules.Process),
+			files:   r.fileWaivers("spec.rules.files", e.Spec.Rules.Files), hardening: r.hardeningWaivers(e.Spec.Rules.Hardening),
 			egress:  r.egress("spec.rules.egress", e.Spec.Rules.Egress, false),
 			ingress: r.ingress("spec.rules.ingress", e.Spec.Rules.Ingress, false),
 		}
@@ -196,6 +205,13 @@ func (s *Set) index(d *v1alpha1.Document) {
 		}
 		p.allow = r.execs("spec.process.allow", ps.Allow)
 		p.deny = r.execs("spec.process.deny", ps.Deny)
+	}
+	p.files = r.files("spec.files", spec.Files)
+	if spec.Capabilities != nil {
+		p.capabilitiesRef = r.ref("spec.capabilities.allow")
+	}
+	if spec.Hardening != nil {
+		p.hardening = r.hardening(spec.Hardening)
 	}
 	if n := spec.Network; n != nil {
 		if n.Egress != nil {
@@ -250,17 +266,13 @@ func (r *resolver) exec(field string, rule v1alpha1.ProcessRule) execRef {
 		if c := r.library.Class(rule.Class); c != nil {
 			out.Names = c.Names
 		}
+		out.conditions(&rule)
 		return out
 	}
 	// Decode has checked the path.
 	clean, match, _ := v1alpha1.ParsePath(rule.Path)
-	out.ExecRule = ExecRule{Match: MatchFile, Path: clean}
-	switch match {
-	case v1alpha1.PathDir:
-		out.Match = MatchDir
-	case v1alpha1.PathTree:
-		out.Match = MatchTree
-	}
+	out.ExecRule = ExecRule{Match: matchOf(match), Path: clean}
+	out.conditions(&rule)
 	return out
 }
 

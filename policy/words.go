@@ -3,23 +3,93 @@ package policy
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/gabion-dev/gabion/event"
 )
 
 // String gives the rule in words: "/usr/bin/node", "files in /opt/app",
-// "class shell".
+// "class shell started by /usr/sbin/nginx".
 func (r *ExecRule) String() string {
+	out := r.Path
 	switch r.Match {
 	case MatchDir:
-		return "files in " + r.Path
+		out = "files in " + r.Path
 	case MatchTree:
-		return "files below " + r.Path
+		out = "files below " + r.Path
 	case MatchNames:
-		return "class " + r.Class
+		out = "class " + r.Class
 	}
-	return r.Path
+	if r.Args != nil {
+		quoted := make([]string, len(r.Args))
+		for i, a := range r.Args {
+			if quoted[i] = a; a == "" || strings.ContainsFunc(a, func(c rune) bool { return c <= ' ' || c == '"' || c == 0x7f }) {
+				quoted[i] = strconv.Quote(a)
+			}
+		}
+		if out += " with " + strings.Join(quoted, " "); len(r.Args) == 0 {
+			out += "no arguments"
+		}
+	}
+	if r.Scripts != nil {
+		out += " running " + orList(r.Scripts)
+	}
+	if r.Parents != nil {
+		out += " started by " + orList(r.Parents)
+	}
+	if r.Users != nil {
+		users := make([]string, len(r.Users))
+		for i, u := range r.Users {
+			users[i] = strconv.FormatUint(uint64(u), 10)
+		}
+		out += " as user " + orList(users)
+	}
+	return out
+}
+
+// orList gives "a", "a or b", "a, b or c".
+func orList(list []string) string {
+	if n := len(list); n > 1 {
+		return strings.Join(list[:n-1], ", ") + " or " + list[n-1]
+	}
+	return strings.Join(list, "")
+}
+
+// String gives the use in words: "Read of /etc/shadow by /usr/bin/login",
+// "Create, Delete of /etc and below by every program".
+func (r *FileRule) String() string {
+	place := r.Path
+	switch r.Match {
+	case MatchDir:
+		place = "files in " + r.Path
+	case MatchTree:
+		place = r.Path + " and below"
+	}
+	by := "every program"
+	if len(r.By) > 0 {
+		list := make([]string, len(r.By))
+		for i := range r.By {
+			list[i] = r.By[i].String()
+		}
+		by = orList(list)
+	}
+	return r.Access.String() + " of " + place + " by " + by
+}
+
+// capabilityWords names the capabilities of a mask, in the order of their
+// numbers.
+func capabilityWords(mask uint64) string {
+	var names []string
+	for n := range 64 {
+		if mask&(1<<n) != 0 {
+			names = append(names, CapabilityName(n))
+		}
+	}
+	if len(names) == 0 {
+		return "no capability"
+	}
+	return strings.Join(names, ", ")
 }
 
 // String gives the rule's peers and ports in words: "data/orders-db on

@@ -234,12 +234,12 @@ func peersView(list []v1alpha1.LearnedPeer) []console.LearnedPeer {
 }
 
 // planView says every rule in words, with the line of policy it came from.
-// The console knows two sections; directions are told in the words.
+// The directions of the network are told in the words.
 func planView(plan *policy.Plan) console.Plan {
 	v := console.Plan{ID: plan.ID, Rules: []console.PlanRule{}}
 	for _, r := range plan.Texts() {
 		section, what := r.Section, r.What
-		if section != "process" {
+		if section == "egress" || section == "ingress" {
 			section, what = "network", r.Section+": "+r.What
 		}
 		effect := r.Effect

@@ -103,6 +103,12 @@ anchors, aliases and tags are no part of the language. A fault takes down its ow
 	for _, r := range v1alpha1.Reserved() {
 		fmt.Fprintf(&b, "- `%s`\n", r)
 	}
+	b.WriteString("\n## Switches of hardening\n\nRestricted has every switch, Baseline those marked so: what no ordinary image needs.\n\n")
+	b.WriteString("| switch | preset | forbids | because | techniques |\n|---|---|---|---|---|\n")
+	for _, s := range policy.Switches() {
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s |\n", s.Name, s.Preset, cell(s.What), cell(s.Why), strings.Join(s.Technique, ", "))
+	}
+	b.WriteString("\n## Capabilities\n\nIn the order of their numbers, as in linux/capability.h: " + strings.Join(v1alpha1.CapabilityNames(), ", ") + ".\n")
 	b.WriteString("\n## Classes of programs\n\nA class is known by the names of programs, wherever they lie, and by the names a multi-call program acts under.\n\n")
 	b.WriteString("| class | what | why | techniques | names |\n|---|---|---|---|---|\n")
 	for _, c := range library.Classes() {
@@ -130,6 +136,9 @@ type fieldDoc struct {
 }
 
 func (f *fieldDoc) shown(types map[string]*typeDoc) string {
+	if f.base == "AccessList" {
+		return "one or a list of " + strings.Join(types["AccessWord"].words, ", ")
+	}
 	switch t := types[f.base]; {
 	case t != nil && len(t.words) > 0:
 		return f.prefix + strings.Join(t.words, ", ")
@@ -139,7 +148,7 @@ func (f *fieldDoc) shown(types map[string]*typeDoc) string {
 		return f.prefix + "[" + f.base + "](#" + strings.ToLower(f.base) + ")"
 	}
 	names := map[string]string{
-		"string": "text", "int": "number", "uint64": "number", "bool": "true or false", "Time": "time (RFC 3339)",
+		"string": "text", "int": "number", "uint32": "number", "uint64": "number", "bool": "true or false", "Time": "time (RFC 3339)",
 		"LabelSelectorRequirement": "{key, operator, values}", "ObjectMeta": "metadata",
 	}
 	return f.prefix + cmp.Or(names[f.base], f.base)
