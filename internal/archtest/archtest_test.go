@@ -66,7 +66,7 @@ var thirdParty = map[string]struct {
 	"modernc.org/sqlite":                        {"the store, pure Go", []string{"fleet/store", "test/benchscan"}},
 	"github.com/danielgtaylor/huma":             {"HTTP API with OpenAPI 3.1", []string{"console"}},
 	"github.com/getkin/kin-openapi":             {"checks the committed API description", []string{"console"}},
-	"github.com/google/cel-go":                  {"expressions over events", []string{"respond"}},
+	"github.com/google/cel-go":                  {"expressions over events", []string{"respond", "guard/detect"}},
 	"go.yaml.in/yaml/v4":                        {"YAML nodes with positions", []string{"api", "policy", "content", "scenario", "fleet/folder", "scan"}},
 	"sigs.k8s.io/yaml":                          {"YAML by way of JSON", []string{"api", "policy", "cli", "scenario", "guard", "scan"}},
 	"k8s.io/apimachinery":                       {"object metadata of the kinds", []string{"api", "policy", "guard", "respond", "cli", "scenario", "scan"}},
