@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path"
+	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -136,7 +137,7 @@ func (e *Engine) observeRunning(m *managed, r *rootfs) {
 			continue
 		}
 		p, err := e.inspect(m, r, pid)
-		if err != nil {
+		if err != nil || pid == m.c.PID && waits(p) {
 			continue
 		}
 		e.observed(guard.Observation{
@@ -144,6 +145,22 @@ func (e *Engine) observeRunning(m *managed, r *rootfs) {
 			Path: p.full, Applet: p.applet, InImage: p.drifted == 0,
 		})
 	}
+}
+
+// waits reports whether a container's first process is still its runtime's own
+// program, which waits for the start. Only what would be told as new about a
+// container that began before we looked depends on it, no verdict.
+func waits(p running) bool {
+	if p.drifted == 0 || len(p.process.Args) < 2 {
+		return false
+	}
+	switch filepath.Base(p.process.Args[0]) {
+	case "runc":
+		return p.process.Args[1] == "init"
+	case "crun":
+		return true
+	}
+	return false
 }
 
 // Marks of details that the agent writes.
