@@ -93,7 +93,7 @@ func (m *merge) fileRules(rules []fileRef) []FileRule {
 // fileWaived reports whether an exception takes the whole deny of p away.
 func (m *merge) fileWaived(p *policySource, d *FileRule) bool {
 	for _, e := range m.exceptions {
-		if e.applies(p) && slices.ContainsFunc(e.files, func(w fileRef) bool { return w.covers(d) }) {
+		if e.applies(p) && slices.ContainsFunc(e.files, func(w fileRef) bool { return w.spans(d) }) {
 			return true
 		}
 	}

@@ -55,8 +55,8 @@ func (r *FileRule) common(d *FileRule) (Match, string, bool) {
 	return "", "", false
 }
 
-// covers reports that every use which d matches is surely matched by r.
-func (r *FileRule) covers(d *FileRule) bool {
+// spans reports that every use which d matches is surely matched by r.
+func (r *FileRule) spans(d *FileRule) bool {
 	return r.includes(d) && d.Access&^r.Access == 0 && coversPrograms(r.By, d.By)
 }
 

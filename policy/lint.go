@@ -41,7 +41,10 @@ func Codes() map[string]string {
 		"overlap":           "an allowed path belongs to a class that the same policy denies",
 		"allows-all":        "a rule allows every program, so the list lists nothing",
 		"allows-shell":      "a shell may run under Protect",
-		"no-effect":         "no container gets this rule, because of policies or exceptions of another reach",
+		"no-effect":         "the rule can never match, or no container gets it because of policies or exceptions of another reach",
+		"guards-nothing":    "an allow rule for every program, where no other rule guards",
+		"conflict":          "hardening and capabilities of the same policy contradict each other",
+		"needs-lsm":         "a section under Protect that not every kernel can enforce, in a policy that lets containers run all the same",
 		"peer-unknown":      "no container given is the workload that a rule names",
 		"exception-expired": "the exception's date has passed",
 		"exception-unused":  "the exception selects nothing or loosens nothing",
@@ -105,7 +108,11 @@ func (l *linter) policy(p *policySource) {
 			l.add("says-nothing", l.top(p.id, "spec.process"), "add drift, allow or deny, or remove the section", "allows and denies nothing")
 		}
 		l.execs(p)
+		l.conditions(p)
 	}
+	l.files(p)
+	l.hardening(p)
+	l.blind(p)
 	if n := p.spec.Network; n != nil {
 		if n.Egress == nil && n.Ingress == nil && n.Deny == nil {
 			l.add("says-nothing", l.top(p.id, "spec.network"), "add ingress, egress or deny, or remove the section", "allows and denies nothing")
@@ -133,7 +140,7 @@ func (l *linter) execs(p *policySource) {
 		if a.Match == MatchTree && a.Path == "/" {
 			l.add("allows-all", a.ref, "list the programs, or leave out allow", "every program is allowed")
 		}
-		if protects && shell != nil && (a.Class == "shell" || a.Match == MatchFile && shell.Has(path.Base(a.Path))) {
+		if protects && shell != nil && a.Args == nil && a.Scripts == nil && (a.Class == "shell" || a.Match == MatchFile && shell.Has(path.Base(a.Path))) {
 			l.add("allows-shell", a.ref, "whoever gets in has a shell; if only the start needs it, change the image's entry point", "%s may run", &a.ExecRule)
 		}
 	}
@@ -265,6 +272,7 @@ func (l *linter) unheard(p *policySource, plan *Plan) {
 	if p.cluster {
 		return
 	}
+	l.unheardRuntime(p, plan)
 	if s := plan.Process; s != nil && p.listRef != nil {
 		for i := range p.allow {
 			a := &p.allow[i]
