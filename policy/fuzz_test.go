@@ -73,6 +73,22 @@ func FuzzCompile(f *testing.F) {
 					t.Fatalf("an exception forbids %+v", conn)
 				}
 			}
+			for _, u := range append(uses(), use{"/etc/shadow", "/usr/bin/login", AccessRead}, use{"/etc/nginx/x", "/usr/bin/vi", AccessModify}) {
+				if !judge(plan.Files, u) && judge(strict.Files, u) {
+					t.Fatalf("an exception forbids %+v", u)
+				}
+			}
+			for n := range 64 {
+				if p := plan.Capabilities; p != nil && p.Decide(n).Deny && !strict.Capabilities.Decide(n).Deny {
+					t.Fatalf("an exception forbids capability %d", n)
+				}
+			}
+			for s := range NumSwitches {
+				by := Exec{Path: "/usr/bin/gdb", InImage: true}
+				if p := plan.Hardening; p != nil && p.Decide(s, by).Deny && !strict.Hardening.Decide(s, by).Deny {
+					t.Fatalf("an exception forbids %s", s)
+				}
+			}
 			Explain(set, c, someDay).Text()
 		}
 		Lint(set, containers, someDay)
