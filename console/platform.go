@@ -97,7 +97,7 @@ type Overview struct {
 // Backend is an enforcement mechanism of this node.
 type Backend struct {
 	Name      string `json:"name" doc:"raw_tp+kill, fanotify, cgroup/connect, tcx, lsm"`
-	Section   string `json:"section" doc:"process or network"`
+	Section   string `json:"section" doc:"process, files, capabilities, hardening or network"`
 	Active    bool   `json:"active"`
 	Guarantee string `json:"guarantee" doc:"One sentence: what it is worth"`
 	// Why says why it is not active or less than it could be.
@@ -169,7 +169,7 @@ type Workload struct {
 	Images     []string     `json:"images"`
 	Containers int          `json:"containers" doc:"Running now"`
 	// Mode is the effective mode per section; a section without a policy is
-	// missing. Keys: process, network.
+	// missing. Keys: process, files, capabilities, hardening, network.
 	Mode     map[string]string `json:"mode"`
 	Policies []string          `json:"policies" doc:"IDs of the policies that select it"`
 	// Coverage is the weakest of the containers', one entry per section.
@@ -188,7 +188,7 @@ type Workload struct {
 
 // Coverage says how one section is enforced on a workload or container.
 type Coverage struct {
-	Section   string `json:"section" doc:"process or network"`
+	Section   string `json:"section" doc:"process, files, capabilities, hardening or network"`
 	Mechanism string `json:"mechanism"`
 	Guarantee string `json:"guarantee"`
 	// Degraded says why it is less than it should be; empty when it is not.
@@ -261,7 +261,7 @@ type Plan struct {
 
 // PlanRule is one rule of a plan and the line of policy that made it.
 type PlanRule struct {
-	Section string `json:"section" doc:"process or network"`
+	Section string `json:"section" doc:"process, files, capabilities, hardening or network"`
 	Effect  string `json:"effect" enum:"allow,deny"`
 	// What is the rule in words: "/usr/local/bin/node", "class shell",
 	// "to data/orders-db on tcp/5432", "anything not in the image".

@@ -39,4 +39,6 @@ func (s *Server) actionRoutes(r *registrar) {
 }
 
 // decisions are the kinds of events that policy decides.
-func decisions() []event.Kind { return []event.Kind{"process", "network"} }
+func decisions() []event.Kind {
+	return []event.Kind{"process", "file", "capability", "hardening", "network"}
+}

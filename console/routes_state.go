@@ -120,7 +120,7 @@ func (s *Server) stateRoutes(r *registrar) {
 // workload. A store in trouble gives none: the list itself matters more.
 func (s *Server) dayCounts(ctx context.Context, q store.Query) (blocked, would map[string]uint64) {
 	q.Since = s.deps.Now().Add(-lastDay)
-	q.Kinds = []event.Kind{"process", "network"}
+	q.Kinds = decisions()
 	sum := func(effects ...event.Effect) map[string]uint64 {
 		q.Effects = effects
 		buckets, err := s.deps.Store.Counts(ctx, store.CountQuery{Query: q, By: "workload"})

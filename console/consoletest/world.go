@@ -157,7 +157,7 @@ func workloads(now time.Time) []console.WorkloadDetail {
 	checkout := console.WorkloadDetail{
 		Workload: console.Workload{
 			Ref: workload.Ref{Namespace: "shop", Name: "checkout", Kind: "Deployment"}, Images: []string{"registry.shop.example/checkout:2.14.1"},
-			Mode: map[string]string{"process": "Protect", "network": "Protect"}, Policies: []string{"ClusterWorkloadPolicy/baseline", co},
+			Mode: map[string]string{"process": "Protect", "files": "Protect", "capabilities": "Monitor", "hardening": "Monitor", "network": "Protect"}, Policies: []string{"ClusterWorkloadPolicy/baseline", co},
 			Coverage: []console.Coverage{execKill, netBoth}, State: "enforced",
 		},
 		Running: []console.Container{
@@ -186,6 +186,10 @@ func workloads(now time.Time) []console.WorkloadDetail {
 			plan(rule(co, "spec.process.allow[0]", cof, 11), "process", "allow", "/usr/local/bin/node", ""),
 			plan(rule(co, "spec.process.allow[1]", cof, 12), "process", "allow", "/usr/bin/curl", "probe"),
 			plan(rule(co, "spec.process.allow", cof, 10), "process", "deny", "any other program", ""),
+			plan(rule(co, "spec.files[0]", cof, 14), "files", "allow", "Read of /run/secrets/token by /usr/local/bin/node only", ""),
+			plan(rule("ClusterWorkloadPolicy/baseline", "spec.capabilities.allow", "policies/baseline.yaml", 13), "capabilities", "allow", "NET_BIND_SERVICE", ""),
+			plan(rule("ClusterWorkloadPolicy/baseline", "spec.capabilities.allow", "policies/baseline.yaml", 13), "capabilities", "deny", "every other capability", ""),
+			plan(rule("ClusterWorkloadPolicy/baseline", "spec.hardening.preset", "policies/baseline.yaml", 14), "hardening", "deny", "mount: mounting, remounting, unmounting and moving file systems", ""),
 			plan(rule(co, "spec.network.ingress[0]", cof, 16), "network", "allow", "from shop/web to tcp/8080", ""),
 			plan(rule(co, "spec.network.ingress", cof, 15), "network", "deny", "any other incoming connection", ""),
 			plan(rule(co, "spec.network.egress[0]", cof, 19), "network", "allow", "to data/orders-db on tcp/5432", ""),
