@@ -78,6 +78,7 @@ func addPlatformFlags(cmd *cobra.Command, places Places, cfg *platform.Config, l
 	f.StringArrayVar(&cfg.Hosts, "host", nil, "let browsers reach the console by `NAME` too (may be repeated)")
 	f.StringVar(&cfg.Pins, "pins", platform.DefaultPins, "pin kernel objects in `DIR`, on a bpf file system")
 	f.BoolVar(&cfg.NoHold, "no-hold", false, "do not stop the first program of a new container until its policy is in force")
+	f.StringVar(&cfg.Detections, "detections", "", "find what the detections in `DIR` describe too; gabion detections test DIR checks them")
 	cfg.Retention = store.Retention{MaxAge: 30 * day, MaxBytes: 2 << 30}
 	f.Var(ageValue{&cfg.Retention.MaxAge}, "keep", "keep events up to this `AGE`, such as 12h or 30d; 0 keeps all")
 	f.Var(sizeValue{&cfg.Retention.MaxBytes}, "keep-bytes", "keep at most this `SIZE` of events, such as 500MiB; 0 keeps all")

@@ -72,6 +72,9 @@ type Config struct {
 	Database string
 	// NoHold lets starting containers run before their policy is in force.
 	NoHold bool
+	// Detections is a folder of detections beside the ones in the program, or
+	// empty.
+	Detections string
 }
 
 // Platform is one whole Gabion. Make it with Open, then Run.
@@ -153,6 +156,10 @@ func Open(ctx context.Context, cfg Config, log *slog.Logger) (p *Platform, err e
 	if p.discovery, err = container.New(cfg.Runtimes, log); err != nil {
 		return p, err
 	}
+	detector, err := openDetections(cfg.Detections)
+	if err != nil {
+		return p, err
+	}
 	late := &lateSink{}
 	p.kernel = openKernel(cfg, p.node, log, late)
 	if errors.Is(p.kernel.why, kernel.ErrBusy) {
@@ -162,6 +169,7 @@ func Open(ctx context.Context, cfg Config, log *slog.Logger) (p *Platform, err e
 	if p.agent, err = agent.New(agent.Config{Node: p.node, HoldBound: holdBound}, agent.Deps{
 		Log: log, Now: time.Now, Kernel: p.kernel.asKernel(), Firewall: p.kernel.asFirewall(), Discovery: p.discovery,
 		Freezer: container.Freezer{}, Profiles: profiles{p.store}, Techniques: p.library.Techniques, Record: p.recorder.Record,
+		Detector: detector,
 	}); err != nil {
 		return p, err
 	}

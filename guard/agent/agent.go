@@ -102,6 +102,8 @@ type Deps struct {
 	Freezer    Freezer
 	Profiles   Profiles
 	Techniques Techniques
+	// Detector is told of everything that is seen and refused; nil is none.
+	Detector Detector
 	// Record takes events; it must not block.
 	Record func(event.Event)
 	// NodeAddresses lists the node's own addresses.
@@ -121,6 +123,7 @@ type Agent struct {
 	deps Deps
 
 	starts  chan guard.Start
+	detect  detection
 	asked   chan asked
 	changed chan struct{} // holds one token after the policies changed
 
@@ -198,6 +201,7 @@ func New(cfg Config, deps Deps) (*Agent, error) {
 	return &Agent{
 		cfg: cfg, deps: deps,
 		starts:     make(chan guard.Start, 4096),
+		detect:     newDetection(deps.Detector),
 		asked:      make(chan asked),
 		changed:    make(chan struct{}, 1),
 		early:      map[string]early{},
@@ -231,6 +235,9 @@ func (a *Agent) Run(ctx context.Context) error {
 	}
 	a.deps.Discovery.OnStart(a.Prepare)
 	g.Go(func() error { return a.deps.Discovery.Run(ctx, func(c container.Change) { a.change(ctx, c) }) })
+	if a.deps.Detector != nil {
+		g.Go(func() error { return a.runDetection(ctx) })
+	}
 	g.Go(func() error { return a.every(ctx, a.cfg.SaveEvery, a.saveProfiles) })
 	g.Go(func() error { return a.recheck(ctx) })
 	err := g.Wait()
@@ -441,6 +448,7 @@ func (a *Agent) gone(ctx context.Context, id string) {
 	}
 	a.mu.Unlock()
 	e.applying.Unlock()
+	a.endDetection(id)
 	a.refreshNeighbours(ctx)
 	ev := a.about(e.c, event.ContainerStop, "stop")
 	ev.Message = fmt.Sprintf("%s stopped (container %s)", e.c.Workload, e.c.Short())

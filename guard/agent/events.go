@@ -160,6 +160,7 @@ func (a *Agent) recordDenial(d guard.Denial) {
 	ev.Technique = a.deps.Techniques(string(d.Kind), ev.Reasons, program)
 	ev.Message = denialMessage(c, d, ev)
 	a.deps.Record(ev)
+	a.detectDenial(c, d, peer)
 }
 
 // Observed implements guard.Sink.
@@ -177,6 +178,7 @@ func (a *Agent) Observed(o guard.Observation) {
 		l.dirty = true
 	}
 	a.mu.Unlock()
+	a.detectObservation(c, o, peer)
 
 	ev := a.about(c, o.Kind, "seen", o.Path, o.Applet, o.Process.ParentExe, o.Peer.String(), strconv.Itoa(int(o.PeerPort)), strconv.Itoa(int(o.LocalPort)), strconv.Itoa(int(o.Protocol)))
 	ev.First, ev.Last = o.Time.UTC(), o.Time.UTC()

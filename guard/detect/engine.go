@@ -15,7 +15,7 @@ import (
 // with a larger Count when it finds it again.
 type Match struct {
 	// ID is stable for the container, the detection and the object of the first
-	// step, as long as nothing of the container is forgotten.
+	// step, as long as the engine remembers the container.
 	ID         string
 	Detection  string
 	Title      string

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"hash/fnv"
+	"strconv"
 	"time"
 
 	"github.com/gabion-dev/gabion/event"
@@ -53,6 +54,7 @@ type window struct {
 }
 
 type tally struct {
+	id    string
 	count uint64
 	first time.Time
 }
@@ -261,12 +263,15 @@ func (c *container) found(rule int, r *rule, steps []Happening, last *Happening)
 		t = objects[name]
 	}
 	if t == nil {
-		t = &tally{first: steps[0].Time}
+		// With its moment: what another engine found before this one is another
+		// match, whose count does not go on.
+		first := steps[0].Time
+		t = &tally{first: first, id: matchID(c.id, r.Name, name, strconv.FormatInt(first.UnixNano(), 10))}
 		objects[name] = t
 	}
 	t.count++
 	m := Match{
-		ID: matchID(c.id, r.Name, name), Detection: r.Name, Title: r.Title, Severity: r.severity, Techniques: r.Techniques, Remedy: r.Remedy,
+		ID: t.id, Detection: r.Name, Title: r.Title, Severity: r.severity, Techniques: r.Techniques, Remedy: r.Remedy,
 		File: r.File, Container: c.id, Object: name, First: t.first, Last: last.Time, Count: t.count, Steps: steps, Effect: event.Observed,
 	}
 	for i := range steps {
