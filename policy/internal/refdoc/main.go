@@ -7,6 +7,7 @@ package main
 
 import (
 	"cmp"
+	_ "embed"
 	"fmt"
 	"go/ast"
 	"go/parser"
@@ -22,6 +23,9 @@ import (
 	"github.com/gabion-dev/gabion/content"
 	"github.com/gabion-dev/gabion/policy"
 )
+
+//go:embed sections.md
+var sections string
 
 func main() {
 	if len(os.Args) != 3 {
@@ -64,6 +68,7 @@ anchors, aliases and tags are no part of the language. A fault takes down its ow
 `)
 	fmt.Fprintf(&b, "Limits: a file has at most %d bytes and %d documents, a document %d bytes, a list %d entries, a path %d bytes, nesting %d levels.\n\n",
 		v1alpha1.MaxFileBytes, v1alpha1.MaxDocuments, v1alpha1.MaxDocumentBytes, v1alpha1.MaxItems, v1alpha1.MaxPathBytes, v1alpha1.MaxDepth)
+	b.WriteString(sections)
 	var queue []string
 	queue = append(queue, v1alpha1.Kinds()...)
 	done := map[string]bool{}
