@@ -19,7 +19,7 @@
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_endian.h>
 
-#define LAYOUT 1
+#define LAYOUT 2
 
 enum mode { MODE_LEARN = 1, MODE_MONITOR = 2, MODE_PROTECT = 3 };
 
@@ -49,6 +49,8 @@ enum {
 	C_EXEC_PATHS = 1 << 7,	   /* process: verdicts depend on the path, so an unreadable one is denied */
 	C_VERIFY = 1 << 8,	   /* process: the agent can compare a file with the image while its program is held */
 	C_SCRIPTS = 1 << 9,	   /* process: the agent compares scripts on the root with the image (fanotify) */
+	C_CALLERS = 1 << 10,	   /* process: some rule asks who starts a program */
+	C_SCRIPT_RULES = 1 << 11,  /* process: some rule asks which script is run */
 	C_SNAPSHOT = 1 << 6,	   /* process: the root is no overlay; the image's files are those listed in files */
 };
 

@@ -25,8 +25,6 @@ char LICENSE[] SEC("license") = "GPL";
 #define PROT_EXEC 4
 #define VM_EXEC 4
 #define READ_IMPLIES_EXEC 0x0400000
-#define S_IFMT 0170000
-#define S_IFREG 0100000
 #define ELF_MAGIC 0x464c457f
 #define SHOWN_ARGS 24
 
@@ -61,7 +59,7 @@ static __noinline __u64 argv_of_call(struct task_struct *task)
  * of more than 255 bytes end what is read. */
 static __noinline int read_call_args(struct scratch *sc, __u64 argv)
 {
-	__u64 arg, at = 0;
+	__u64 arg = 0, at = 0;
 	long n;
 	__u32 i;
 
@@ -82,6 +80,7 @@ static __noinline int read_call_args(struct scratch *sc, __u64 argv)
 			break;
 		}
 	}
+	sc->args_cut = !!arg;
 	sc->args_len = at;
 	return at > 0;
 }
@@ -97,7 +96,7 @@ static __noinline int refuse_program(struct scratch *sc, struct task_struct *tas
 	struct file_key key;
 	__u32 reasons, drifted;
 	__u64 argv;
-	int own;
+	int own, outside;
 
 	reasons = look(sc, task, dentry, s, c);
 	argv = argv_of_call(task);
@@ -106,7 +105,7 @@ static __noinline int refuse_program(struct scratch *sc, struct task_struct *tas
 	/* An interpreter gets other arguments than those of the call. */
 	if (BPF_CORE_READ(bprm, interp) != BPF_CORE_READ(bprm, filename))
 		own = 0;
-	if (!own && is_multi(sc, dentry))
+	if (!own && (sc->npend || is_multi(sc, dentry)))
 		return 0;
 	if (look_program(sc, dentry))
 		return 0;
@@ -114,6 +113,11 @@ static __noinline int refuse_program(struct scratch *sc, struct task_struct *tas
 	d->nameless = drifted == R_FILELESS;
 	d->in_image = !drifted;
 	look_parent(sc, task);
+	outside = from_outside(task, bpf_get_current_pid_tgid());
+	look_signals(sc, task, dentry, 0, outside);
+	sc->caller = caller_of(c, bpf_get_current_pid_tgid(), outside);
+	if (sc->npend)
+		narrow(sc, task);
 	reasons = decide(sc, c, drifted, reasons);
 	if (!reasons)
 		return 0;

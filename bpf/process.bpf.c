@@ -26,12 +26,16 @@ int gabion_fork(struct bpf_raw_tracepoint_args *ctx)
 {
 	struct task_struct *parent = (struct task_struct *)ctx->args[0];
 	struct task_struct *child = (struct task_struct *)ctx->args[1];
-	__u32 cid = lookup_task(BPF_CORE_READ(parent, pid)), tid;
+	__u32 from = BPF_CORE_READ(parent, pid), cid = lookup_task(from), tid;
+	struct caller *runs;
 
 	if (!cid)
 		return 0;
 	tid = BPF_CORE_READ(child, pid);
 	bpf_map_update_elem(&tasks, &tid, &cid, BPF_ANY);
+	runs = bpf_map_lookup_elem(&callers, &from);
+	if (runs)
+		bpf_map_update_elem(&callers, &tid, runs, BPF_ANY);
 	return 0;
 }
 
@@ -41,8 +45,10 @@ int gabion_exit(struct bpf_raw_tracepoint_args *ctx)
 	__u64 id = bpf_get_current_pid_tgid();
 	__u32 tid = (__u32)id, tgid = id >> 32;
 
-	if (bpf_map_lookup_elem(&tasks, &tid))
+	if (bpf_map_lookup_elem(&tasks, &tid)) {
 		bpf_map_delete_elem(&tasks, &tid);
+		bpf_map_delete_elem(&callers, &tid);
+	}
 	if (tid == tgid && bpf_map_lookup_elem(&held, &tgid))
 		bpf_map_delete_elem(&held, &tgid);
 	return 0;
@@ -96,12 +102,13 @@ static __noinline int start_guard(struct settings *s, struct task_struct *task, 
 
 /* Stops a program whose file changed since it was compared with the image, for
  * the agent to compare it anew. Returns 0 when nobody is there to do it. */
-static __noinline int hold_to_verify(struct settings *s, __u32 cid)
+static __noinline int hold_to_verify(struct settings *s, __u32 cid, __u64 caller)
 {
 	struct start_record rec = {.type = REC_VERIFY, .held = 1, .cid = cid};
-	struct held fresh = {.cid = cid};
+	struct held fresh = {.cid = cid, .caller = caller};
 	__u32 tgid = bpf_get_current_pid_tgid() >> 32;
 	__u64 now = bpf_ktime_get_ns();
+	long err;
 
 	if (now - s->heartbeat >= HOLD_ALIVE)
 		return 0;
@@ -110,44 +117,73 @@ static __noinline int hold_to_verify(struct settings *s, __u32 cid)
 	rec.cgroup = fresh.cgroup = bpf_get_current_cgroup_id();
 	if (bpf_map_update_elem(&held, &tgid, &fresh, BPF_ANY))
 		return 0;
-	if (bpf_ringbuf_output(&denials, &rec, sizeof(rec), BPF_RB_FORCE_WAKEUP) || bpf_send_signal(SIGSTOP)) {
+	err = bpf_ringbuf_output(&denials, &rec, sizeof(rec), BPF_RB_FORCE_WAKEUP);
+	account(cid, RING_DENIALS, err);
+	if (err || bpf_send_signal(SIGSTOP)) {
 		bpf_map_delete_elem(&held, &tgid);
 		return 0;
 	}
 	return 1;
 }
 
-static __noinline void observe(struct scratch *sc, __u32 cid, __u32 in_image, __u64 parent)
+static __noinline void observe(struct scratch *sc, __u32 cid, __u64 parent)
 {
-	struct seen_key key = {.cid = cid, .in_image = in_image, .parent = parent};
+	struct exec_detail *d = &sc->out.detail;
+	struct seen_key key = {.cid = cid, .in_image = d->in_image | (__u32)d->signals << 8, .parent = parent};
 	__u32 one = 1, size;
-	__u64 n = 1, *l;
+	long err;
 
 	key.object = hash_pair(sc, sc->hash, sc->applet);
 	if (bpf_map_lookup_elem(&seen, &key))
 		return;
 	if (bpf_map_update_elem(&seen, &key, &one, BPF_NOEXIST))
 		return;
-	size = sc->out.detail.path_len;
+	size = d->path_len;
 	if (size > PATH_BUF + NAME_BUF)
 		size = PATH_BUF + NAME_BUF;
 	size += offsetof(struct seen_record, detail.path);
 	if (size > sizeof(sc->out))
 		size = sizeof(sc->out);
-	if (!bpf_ringbuf_output(&observations, &sc->out, size, 0))
-		return;
+	err = bpf_ringbuf_output(&observations, &sc->out, size, 0);
+	account(cid, RING_OBSERVATIONS, err);
 	/* Not told: forget that it was seen, so that the next time tells. */
-	bpf_map_delete_elem(&seen, &key);
-	l = bpf_map_lookup_elem(&lost, &cid);
-	if (l)
-		__sync_fetch_and_add(l, 1);
-	else
-		bpf_map_update_elem(&lost, &cid, &n, BPF_NOEXIST);
+	if (err)
+		bpf_map_delete_elem(&seen, &key);
 }
 
-static __noinline int judge(struct task_struct *task, struct file *file, struct settings *s, struct container *c,
-			    __u32 cid)
+/* One start of a program in a container. */
+struct start {
+	struct container *c;
+	struct file *file;
+	__u32 cid;
+	__u32 tid;  /* of the task now */
+	__u32 from; /* of the thread that called execve */
+	__u32 outside;
+};
+
+/* What the task runs now, for what it will start. */
+static __noinline void remember_program(struct scratch *sc, struct start *st)
 {
+	struct caller runs = {.set = st->c->rules, .bits = sc->self};
+	__u32 tid = st->tid;
+
+	if (st->c->flags & C_CALLERS)
+		bpf_map_update_elem(&callers, &tid, &runs, BPF_ANY);
+}
+
+/* A program that the kernel gave another user, group or capabilities. */
+static __always_inline int gained(struct task_struct *task)
+{
+	const struct cred *cred = BPF_CORE_READ(task, cred);
+
+	return BPF_CORE_READ(cred, uid.val) != BPF_CORE_READ(cred, euid.val) ||
+	       BPF_CORE_READ(cred, gid.val) != BPF_CORE_READ(cred, egid.val);
+}
+
+static __always_inline int judge(struct task_struct *task, struct settings *s, struct start *st)
+{
+	struct container *c = st->c;
+	struct file *file = st->file;
 	struct dentry *dentry = BPF_CORE_READ(file, f_path.dentry);
 	struct file_key key;
 	struct scratch *sc;
@@ -160,7 +196,7 @@ static __noinline int judge(struct task_struct *task, struct file *file, struct 
 	if (!sc)
 		return 0;
 	d = &sc->out.detail;
-	sc->out.cid = cid;
+	sc->out.cid = st->cid;
 	reasons = look(sc, task, dentry, s, c);
 	read_args(sc, task);
 	show_args(sc);
@@ -169,16 +205,26 @@ static __noinline int judge(struct task_struct *task, struct file *file, struct 
 	d->nameless = drifted == R_FILELESS;
 	d->in_image = !drifted;
 	parent = look_parent(sc, task);
+	look_signals(sc, task, dentry, gained(task), st->outside);
+	sc->caller = caller_of(c, st->from, st->outside);
+	if (sc->npend)
+		narrow(sc, task);
 	reasons = c->exec_mode < MODE_MONITOR ? 0 : decide(sc, c, drifted, reasons);
 	/* What does not get to run is no behaviour to learn from. */
 	if (c->flags & C_OBSERVE && !(reasons && c->exec_mode == MODE_PROTECT))
-		observe(sc, cid, d->in_image, parent);
-	if (!reasons)
+		observe(sc, st->cid, parent);
+	if (!reasons) {
+		remember_program(sc, st);
 		return 0;
-	if (c->flags & C_VERIFY && reasons == (R_CHANGED | R_UNKNOWN) && hold_to_verify(s, cid))
+	}
+	if (c->flags & C_VERIFY && reasons == (R_CHANGED | R_UNKNOWN) && hold_to_verify(s, st->cid, sc->caller)) {
+		remember_program(sc, st);
 		return 0;
+	}
 	if (c->exec_mode == MODE_PROTECT)
 		effect = bpf_send_signal(SIGKILL) ? 3 : 1;
+	else
+		remember_program(sc, st);
 	denied(sc, c, K_EXEC, effect, reasons);
 	return 0;
 }
@@ -189,6 +235,7 @@ int gabion_exec(struct bpf_raw_tracepoint_args *ctx)
 	struct task_struct *task = (struct task_struct *)ctx->args[0];
 	struct linux_binprm *bprm = (struct linux_binprm *)ctx->args[2];
 	__u32 tid = (__u32)bpf_get_current_pid_tgid(), old = ctx->args[1], cid, *known;
+	struct start st = {.tid = tid, .from = old};
 	struct settings *s = get_settings();
 	struct container *c;
 	struct dentry *root;
@@ -196,6 +243,7 @@ int gabion_exec(struct bpf_raw_tracepoint_args *ctx)
 
 	if (!s || s->instance != instance)
 		return 0;
+	st.outside = from_outside(task, old);
 	cid = lookup_task(tid);
 	if (old != tid) {
 		/* A thread that is not the first takes the first one's number. */
@@ -234,7 +282,15 @@ int gabion_exec(struct bpf_raw_tracepoint_args *ctx)
 			return 0;
 		bpf_map_update_elem(&tasks, &tid, &cid, BPF_ANY);
 	}
-	if (s->off || !(c->exec_mode || c->flags & C_OBSERVE))
+	if (s->off || !(c->exec_mode || c->flags & C_OBSERVE)) {
+		bpf_map_delete_elem(&callers, &tid); /* of the program before */
 		return 0;
-	return judge(task, BPF_CORE_READ(bprm, file), s, c, cid);
+	}
+	st.c = c;
+	st.cid = cid;
+	st.file = BPF_CORE_READ(bprm, file);
+	judge(task, s, &st);
+	if (old != tid)
+		bpf_map_delete_elem(&callers, &old);
+	return 0;
 }

@@ -11,6 +11,7 @@
 #define GABION_PROCESS_JUDGE_H
 
 #include "process_maps.h"
+#include "process_narrow.h"
 
 /* ------------------------------------------------------------ SipHash-1-3 */
 
@@ -29,15 +30,21 @@
 		v2 = ROTL(v2, 32);                                                                 \
 	} while (0)
 
+/* Functions that are not static are verified once, not at every call: hence
+ * their pointers are checked. */
+
 /* Of len (at most 255) bytes in sc->name, whose last word need not be clean. */
-static __noinline __u64 hash_name(struct scratch *sc, __u32 len)
+__noinline __u64 hash_name(struct scratch *sc, __u32 len)
 {
-	__u64 v0 = sc->k0 ^ 0x736f6d6570736575ull;
-	__u64 v1 = sc->k1 ^ 0x646f72616e646f6dull;
-	__u64 v2 = sc->k0 ^ 0x6c7967656e657261ull;
-	__u64 v3 = sc->k1 ^ 0x7465646279746573ull;
-	__u64 m;
+	__u64 v0, v1, v2, v3, m;
 	__u32 i;
+
+	if (!sc)
+		return 0;
+	v0 = sc->k0 ^ 0x736f6d6570736575ull;
+	v1 = sc->k1 ^ 0x646f72616e646f6dull;
+	v2 = sc->k0 ^ 0x6c7967656e657261ull;
+	v3 = sc->k1 ^ 0x7465646279746573ull;
 
 	for (i = 0; i < NAME_BUF / 8; i++) {
 		if (i * 8 + 8 > len)
@@ -60,8 +67,10 @@ static __noinline __u64 hash_name(struct scratch *sc, __u32 len)
 	return v0 ^ v1 ^ v2 ^ v3;
 }
 
-static __noinline __u64 hash_pair(struct scratch *sc, __u64 a, __u64 b)
+__noinline __u64 hash_pair(struct scratch *sc, __u64 a, __u64 b)
 {
+	if (!sc)
+		return 0;
 	*(__u64 *)sc->name = a;
 	*(__u64 *)(sc->name + 8) = b;
 	return hash_name(sc, 16);
@@ -70,11 +79,16 @@ static __noinline __u64 hash_pair(struct scratch *sc, __u64 a, __u64 b)
 /* ------------------------------------------------------------------ rules */
 
 /* Adds what a rule says, as far as mask lets it. */
-static __noinline int consult(struct scratch *sc, __u32 kind, __u64 a, __u64 b, __u32 mask)
+__noinline int consult(struct scratch *sc, __u32 kind, __u64 a, __u64 b, __u32 mask)
 {
-	struct exec_rule_key key = {.set = sc->set, .kind = kind, .a = a, .b = b};
-	struct exec_rule *r = bpf_map_lookup_elem(&exec_rules, &key);
+	struct exec_rule_key key = {.kind = kind, .a = a, .b = b};
+	struct scratch *p = sc;
+	struct exec_rule *r;
 
+	if (!sc)
+		return 0;
+	key.set = sc->set;
+	r = bpf_map_lookup_elem(&exec_rules, &key);
 	if (!r)
 		return 0;
 	if (r->has & H_DENY && (!(sc->has & H_DENY) || r->order < sc->order)) {
@@ -82,17 +96,13 @@ static __noinline int consult(struct scratch *sc, __u32 kind, __u64 a, __u64 b, 
 		sc->rule = r->rule;
 	}
 	sc->has |= r->has & mask;
+	if (r->conds) {
+		sc->rkey = key;
+		sc->rmask = mask;
+		bpf_loop(r->conds, pend_step, &p, 0);
+	}
 	return 0;
 }
-
-/* A number of which only these bits are left, said in a way that the compiler
- * cannot take back and that old verifiers (6.1) understand. */
-#define ONLY(x, mask)                                                                              \
-	({                                                                                         \
-		__u64 _n = (x);                                                                    \
-		asm volatile("%0 &= %1" : "+r"(_n) : "i"(mask));                                   \
-		_n;                                                                                \
-	})
 
 /* ------------------------------------------------------------------- walk */
 
@@ -116,7 +126,7 @@ static long walk_step(__u32 i, struct scratch **ctx)
 			sc->done = 1;
 			return 1;
 		}
-		if (sc->set && parent != d) {
+		if (sc->set && !sc->quiet && parent != d) {
 			consult(sc, X_DIROBJ, ino, dev, H_ANY);
 			if (i == 1)
 				consult(sc, X_DIR1OBJ, ino, dev, H_ANY);
@@ -135,7 +145,7 @@ static long walk_step(__u32 i, struct scratch **ctx)
 	if (bpf_probe_read_kernel(sc->name, len & 255, name))
 		return 1;
 	at = sc->path_len;
-	if (at < PATH_BUF) {
+	if (at < PATH_BUF && !sc->quiet) {
 		bpf_probe_read_kernel(sc->out.detail.path + (at & (PATH_BUF - 1)), len & 255, name);
 		at += len;
 		if (at < PATH_BUF + NAME_BUF)
@@ -155,8 +165,13 @@ static long down_step(__u32 i, struct scratch **ctx)
 
 	if (i >= sc->depth)
 		return 1;
-	if (sc->set)
+	if (sc->quiet) {
+		sc->script |= bits_of(sc, X_SCRIPT + X_TREE, sc->hash, 0);
+	} else if (sc->set) {
 		consult(sc, X_TREE, sc->hash, 0, H_ANY);
+		if (sc->flags & C_CALLERS)
+			sc->self |= bits_of(sc, X_CALLER + X_TREE, sc->hash, 0);
+	}
 	sc->dir_hash = sc->hash;
 	sc->hash = hash_pair(sc, sc->hash, sc->comp[ONLY(sc->depth - 1 - i, MAX_DEPTH - 1)]);
 	return 0;
@@ -182,6 +197,11 @@ static long arg_step(__u32 i, struct scratch **ctx)
 		sc->arg_base = at + 1;
 	return 0;
 }
+
+#define S_IFMT 0170000
+#define S_IFREG 0100000
+#define S_IFCHR 0020000
+#define S_IFSOCK 0140000
 
 #define WORD(p) (*(__u64 *)(p))
 #define W(a, b, c, d, e, f, g, h)                                                                  \
@@ -331,7 +351,7 @@ static __noinline void report_cause(struct scratch *sc, struct count_key *key)
 
 	bpf_map_update_elem(&details, key, &sc->out.detail, BPF_ANY);
 	rec.key = *key;
-	bpf_ringbuf_output(&denials, &rec, sizeof(rec), 0);
+	account(key->cid, RING_DENIALS, bpf_ringbuf_output(&denials, &rec, sizeof(rec), 0));
 }
 
 /* ---------------------------------------------------------------- looking */
@@ -345,6 +365,7 @@ static __noinline __u32 look(struct scratch *sc, struct task_struct *task, struc
 	struct scratch *p = sc;
 	struct exec_detail *d = &sc->out.detail;
 	__u32 len, reasons = 0;
+	__u64 ino;
 
 	sc->k0 = s->hash_key[0];
 	sc->k1 = s->hash_key[1];
@@ -361,6 +382,14 @@ static __noinline __u32 look(struct scratch *sc, struct task_struct *task, struc
 	sc->order = 0;
 	sc->applet = 0;
 	sc->args_len = 0;
+	sc->args_cut = 0;
+	sc->flags = c->flags;
+	sc->npend = 0;
+	sc->unsure = 0;
+	sc->quiet = 0;
+	sc->self = 0;
+	sc->caller = CALLER_UNKNOWN;
+	d->signals = 0;
 	sc->out.type = REC_SEEN;
 	d->time = bpf_ktime_get_ns();
 	d->pid = BPF_CORE_READ(task, tgid);
@@ -396,9 +425,14 @@ static __noinline __u32 look(struct scratch *sc, struct task_struct *task, struc
 	sc->dir_hash = sc->hash;
 	bpf_loop(MAX_DEPTH, down_step, &p, 0);
 	if (sc->set) {
+		ino = BPF_CORE_READ(dentry, d_inode, i_ino);
 		consult(sc, X_DIR, sc->dir_hash, 0, H_ANY);
 		consult(sc, X_NAME, sc->comp[0], 0, H_ANY);
-		consult(sc, X_OBJECT, BPF_CORE_READ(dentry, d_inode, i_ino), d->dev, H_ANY);
+		consult(sc, X_OBJECT, ino, d->dev, H_ANY);
+		if (sc->flags & C_CALLERS)
+			sc->self |= bits_of(sc, X_CALLER + X_DIR, sc->dir_hash, 0) |
+				    bits_of(sc, X_CALLER + X_FILE, sc->hash, 0) |
+				    bits_of(sc, X_CALLER + X_OBJECT, ino, d->dev);
 	}
 	return reasons;
 }
@@ -409,8 +443,10 @@ static __noinline void read_args(struct scratch *sc, struct task_struct *task)
 	struct mm_struct *mm = BPF_CORE_READ(task, mm);
 	__u64 arg_start = BPF_CORE_READ(mm, arg_start), len = BPF_CORE_READ(mm, arg_end) - arg_start;
 
-	if (len > ARGS_BUF - 1)
+	if (len > ARGS_BUF - 1) {
 		len = ARGS_BUF - 1;
+		sc->args_cut = 1;
+	}
 	if (!bpf_probe_read_user(sc->args, len & (ARGS_BUF - 1), (void *)arg_start))
 		sc->args_len = len;
 }
@@ -442,6 +478,8 @@ static __noinline __u32 look_program(struct scratch *sc, struct dentry *dentry)
 		if (d->has_applet && sc->set) {
 			consult(sc, X_NAME, sc->applet, 0, H_ANY);
 			consult(sc, X_APPLET, sc->applet, 0, H_ANY);
+			if (sc->flags & C_CALLERS)
+				sc->self |= bits_of(sc, X_CALLER + X_APPLET, sc->applet, 0);
 		}
 	}
 	/* A multi-call program's own path is about its applets only when denied. */
@@ -472,6 +510,50 @@ static __noinline __u64 look_parent(struct scratch *sc, struct task_struct *task
 	return parent;
 }
 
+/* Whether a descriptor is a network socket, or a terminal. */
+static __noinline __u64 what_is(struct file **fds, __u32 n, __u64 socket)
+{
+	struct file *file = NULL;
+	struct inode *inode;
+	struct socket *sock;
+	__u32 family, major;
+
+	if (bpf_probe_read_kernel(&file, sizeof(file), fds + n) || !file)
+		return 0;
+	inode = BPF_CORE_READ(file, f_inode);
+	switch (BPF_CORE_READ(inode, i_mode) & S_IFMT) {
+	case S_IFSOCK:
+		sock = BPF_CORE_READ(file, private_data);
+		family = BPF_CORE_READ(sock, sk, __sk_common.skc_family);
+		return family == AF_INET || family == AF_INET6 ? socket : 0;
+	case S_IFCHR:
+		major = BPF_CORE_READ(inode, i_rdev) >> 20;
+		return !n && (major == 4 || major == 5 || (major >= 136 && major <= 143)) ? SIG_TTY : 0;
+	}
+	return 0;
+}
+
+/* Facts about a start that rules ask for (guard.Observation.Signals). secure is
+ * whether it gains something by being started. */
+static __noinline void look_signals(struct scratch *sc, struct task_struct *task, struct dentry *dentry, int secure,
+				    int outside)
+{
+	struct file **fds = BPF_CORE_READ(task, files, fdt, fd);
+	__u64 signals = 0;
+
+	signals |= what_is(fds, 0, SIG_STDIN_SOCKET) | what_is(fds, 1, SIG_STDOUT_SOCKET);
+	if (secure)
+		signals |= SIG_SETUID;
+	if (outside)
+		signals |= SIG_OUTSIDE;
+	if (!BPF_CORE_READ(dentry, d_inode, i_nlink)) {
+		WORD(sc->name) = 0;
+		bpf_probe_read_kernel(sc->name, 8, BPF_CORE_READ(dentry, d_name.name));
+		signals |= (WORD(sc->name) & FIRST6) == W('m', 'e', 'm', 'f', 'd', ':', 0, 0) ? SIG_MEMFD : SIG_DELETED;
+	}
+	sc->out.detail.signals = signals;
+}
+
 /* The decision table of policy.(*ProcessPlan).Decide. reasons is what could not
  * be followed or read, which counts against the program only where it matters.
  * Returns all reasons, and leaves the rule to name in sc->rule. */
@@ -481,8 +563,10 @@ static __noinline __u32 decide(struct scratch *sc, struct container *c, __u32 dr
 
 	if (!(c->flags & C_EXEC_PATHS))
 		reasons = 0; /* no rule asks for the path */
-	if (drifted == R_FILELESS)
+	if (drifted == R_FILELESS) {
 		sc->has &= ~(H_ALLOW | H_EXEMPT | H_WAIVE); /* no list names what has no name */
+		sc->self = 0;
+	}
 	if (sc->has & H_DENY && !(sc->has & H_WAIVE)) {
 		rule = sc->rule;
 		reasons |= R_DENIED;
@@ -497,6 +581,8 @@ static __noinline __u32 decide(struct scratch *sc, struct container *c, __u32 dr
 			rule = c->list_rule;
 		reasons |= R_NOT_LISTED;
 	}
+	if (sc->unsure && reasons & (R_DENIED | R_NOT_LISTED))
+		reasons |= R_UNKNOWN;
 	sc->rule = rule;
 	return reasons;
 }

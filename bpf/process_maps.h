@@ -16,6 +16,15 @@
 #define NAME_BUF 256
 #define PATH_BUF 1024
 #define ARGS_BUF 512
+/* A number of which only these bits are left, said in a way that the compiler
+ * cannot take back and that old verifiers (6.1) understand. */
+#define ONLY(x, mask)                                                                              \
+	({                                                                                         \
+		__u64 _n = (x);                                                                    \
+		asm volatile("%0 &= %1" : "+r"(_n) : "i"(mask));                                   \
+		_n;                                                                                \
+	})
+
 #define HOLD_ALIVE 1000000000ull /* an agent silent for longer gets nothing held for it */
 
 /* exec_rule_key.kind */
@@ -27,7 +36,11 @@ enum {
 	X_APPLET = 5, /* a: hash of the applet's name */
 	X_OBJECT = 6, /* a: inode, b: device */
 	X_DIROBJ = 7, /* a: inode, b: device: files anywhere below the directory */
-	X_DIR1OBJ = 8 /* a: inode, b: device: files directly in the directory */
+	X_DIR1OBJ = 8, /* a: inode, b: device: files directly in the directory */
+	/* Of the same shapes, but giving bits: programs that start others, scripts. */
+	X_CALLER = 16,
+	X_SCRIPT = 32
+	/* kind | n << 8: the n-th conditional rule on the same key */
 };
 
 /* exec_rule.has */
@@ -41,11 +54,63 @@ struct exec_rule_key {
 };
 
 struct exec_rule {
-	__u16 has;
-	__u16 rule;  /* of the deny */
-	__u16 order; /* among the denies: the lowest is named */
-	__u16 pad;
+	union {
+		struct {
+			__u16 has;
+			__u16 rule;  /* of the deny */
+			__u16 order; /* among the denies: the lowest is named */
+			__u16 conds; /* how many conditional rules follow; of those, the condition */
+		};
+		__u64 bits; /* X_CALLER, X_SCRIPT */
+	};
 };
+
+#define MAX_USERS 16
+#define COND_TEXT 256
+
+/* In cond.args: any text within an argument, and any further arguments. No
+ * pattern has these bytes, which are never UTF-8. */
+enum { GLOB_ANY = 0xff, GLOB_REST = 0xfe };
+
+struct cond_key {
+	__u32 set;
+	__u32 id;
+};
+
+/* What narrows a rule. */
+struct cond {
+	__u64 callers; /* 0: any */
+	__u64 scripts; /* 0: any */
+	__u32 users[MAX_USERS];
+	__u16 nusers; /* 0: any */
+	__u16 args_len;
+	__u8 has_args;
+	__u8 shell; /* scripts may follow options of shells */
+	__u8 pad[2];
+	char args[COND_TEXT]; /* each argument ended by NUL */
+};
+
+/* The program that a task runs, as one that may start others. */
+struct caller {
+	__u32 set; /* the bits mean something only in this set of rules */
+	__u32 pad;
+	__u64 bits;
+};
+
+/* Among the bits of callers; patterns have the others. */
+#define CALLER_UNKNOWN (1ull << 62)
+#define CALLER_OUTSIDE (1ull << 63)
+
+enum { FIT_NO = 0, FIT_YES = 1, FIT_UNKNOWN = 2 };
+
+struct pending {
+	__u16 has;
+	__u16 rule;
+	__u16 order;
+	__u16 cond;
+};
+
+#define MAX_PEND 64
 
 struct file_key {
 	__u64 ino;
@@ -70,12 +135,24 @@ struct exec_detail {
 	__u8 in_image;
 	__u8 has_applet;
 	__u8 nameless;
+	__u64 signals; /* enum signal */
 	char applet[64];
 	char parent[64];
 	char args[ARGS_BUF];
 	/* Components, leaf first, each ended by NUL. The room behind PATH_BUF
 	 * is for the last one. */
 	char path[PATH_BUF + NAME_BUF];
+};
+
+/* exec_detail.signals */
+enum signal {
+	SIG_STDIN_SOCKET = 1 << 0,
+	SIG_STDOUT_SOCKET = 1 << 1,
+	SIG_TTY = 1 << 2,    /* standard input is a terminal */
+	SIG_SETUID = 1 << 3, /* runs as another user or group than its starter */
+	SIG_MEMFD = 1 << 4,
+	SIG_DELETED = 1 << 5,
+	SIG_OUTSIDE = 1 << 6, /* started from outside the container */
 };
 
 /* Records of both rings begin with their type. */
@@ -114,7 +191,7 @@ struct map_record {
 
 struct seen_key {
 	__u32 cid;
-	__u32 in_image;
+	__u32 in_image; /* and the signals, from bit 8 on */
 	__u64 parent;
 	__u64 object;
 };
@@ -126,6 +203,7 @@ struct held {
 	__u8 mapped; /* held for a file that it mapped, not for its program */
 	__u16 pad;
 	__u32 cid; /* not 0: held to compare its file with the image */
+	__u64 caller;
 };
 
 struct name_info {
@@ -164,7 +242,24 @@ struct scratch {
 	__u32 arg_base;
 	__u32 arg_end;
 	__u32 args_len;
+	__u32 args_cut; /* there are more than were read */
 	__u32 i;
+
+	/* conditional rules */
+	struct exec_rule_key rkey;
+	__u32 rmask;
+	__u32 flags; /* container.flags */
+	__u64 caller;
+	__u64 self; /* the program's own bits, for what it starts */
+	__u64 script;
+	__u32 script_shell;
+	__u32 npend;
+	__u32 unsure; /* a condition could not be told */
+	__u32 quiet;  /* the walk is along a script's path, not the program's */
+	struct pending pend[MAX_PEND];
+	__u32 arg_first;
+	__u32 g_at, g_pat, g_len, g_star, g_mark, g_found;
+	char pattern[COND_TEXT];
 };
 
 struct {
@@ -197,14 +292,55 @@ struct {
 	__type(value, struct exec_detail);
 } details SEC(".maps");
 
-/* Observations that found no room in the ring, by cid. */
+/* What was put into a ring for a container, and what found no room. Counts of
+ * denials are in counts whatever happens here. */
+enum ring { RING_DENIALS = 0, RING_OBSERVATIONS = 1 };
+
+struct account {
+	__u64 told[2]; /* by enum ring */
+	__u64 lost[2];
+};
+
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 4096);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, __u32);
-	__type(value, __u64);
-} lost SEC(".maps");
+	__type(value, struct account);
+} accounts SEC(".maps");
+
+/* Counts what came of a record: err is what bpf_ringbuf_output gave. */
+static __noinline void account(__u32 cid, __u32 ring, long err)
+{
+	struct account fresh = {}, *a = bpf_map_lookup_elem(&accounts, &cid);
+	__u64 *n;
+
+	if (!a) {
+		bpf_map_update_elem(&accounts, &cid, &fresh, BPF_NOEXIST);
+		a = bpf_map_lookup_elem(&accounts, &cid);
+		if (!a)
+			return;
+	}
+	n = err ? &a->lost[ring & 1] : &a->told[ring & 1];
+	__sync_fetch_and_add(n, 1);
+}
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 65536);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct cond_key);
+	__type(value, struct cond);
+} exec_conds SEC(".maps");
+
+/* thread id -> the program it runs; kept while a container has rules that ask. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 131072);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __u32);
+	__type(value, struct caller);
+} callers SEC(".maps");
 
 /* process id -> stopped before its first instruction */
 struct {

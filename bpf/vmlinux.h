@@ -107,6 +107,7 @@ struct timespec64 {
  * __i_ctime, older kernels in i_ctime. */
 struct inode {
 	unsigned short i_mode;
+	u32 i_rdev;
 	unsigned long i_ino;
 	unsigned int i_nlink;
 	s64 i_size;
@@ -154,6 +155,28 @@ struct file {
 	struct path f_path;
 	unsigned int f_mode;
 	unsigned int f_flags;
+	void *private_data;
+};
+
+struct fdtable {
+	unsigned int max_fds;
+	struct file **fd;
+};
+
+struct files_struct {
+	struct fdtable *fdt;
+};
+
+struct sock_common {
+	unsigned short skc_family;
+};
+
+struct sock {
+	struct sock_common __sk_common;
+};
+
+struct socket {
+	struct sock *sk;
 };
 
 /* What a mapping of an overlay's file names: the real file, which in 6.8 and
@@ -199,9 +222,15 @@ typedef struct {
 	unsigned int val;
 } kuid_t;
 
+typedef struct {
+	unsigned int val;
+} kgid_t;
+
 struct cred {
 	kuid_t uid;
+	kgid_t gid;
 	kuid_t euid;
+	kgid_t egid;
 };
 
 struct signal_struct {
@@ -218,6 +247,7 @@ struct task_struct {
 	struct pid *thread_pid;
 	const struct cred *cred;
 	struct fs_struct *fs;
+	struct files_struct *files;
 	struct nsproxy *nsproxy;
 	struct signal_struct *signal;
 	u64 start_boottime;

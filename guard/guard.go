@@ -39,6 +39,8 @@ type Denial struct {
 	// "Read" or "Chmod" (FileAccess), "SYS_ADMIN" (CapabilityUse), the name of a
 	// hardening switch (Hardening).
 	Operation string
+	// Signals of the first happening are as in Observation.
+	Signals []string
 }
 
 // Observation is behaviour seen for the first time in a container.
@@ -78,6 +80,21 @@ type Loss struct {
 	ContainerID  string
 	Observations uint64 // first-seen reports dropped; they are reported again when seen again
 	Causes       uint64 // denials counted but not told apart
+}
+
+// Names of the rings by which a kernel program tells of what it saw.
+const (
+	RingDenials      = "denials"
+	RingObservations = "observations"
+)
+
+// Account says what became of the records that kernel programs made for a
+// container. No decision and no count of a denial depends on a record.
+type Account struct {
+	ContainerID string
+	Ring        string // RingDenials or RingObservations
+	Seen        uint64 // records made, the lost among them
+	Lost        uint64 // that found no room
 }
 
 // Sink receives what the enforcement parts see. Calls come from one goroutine

@@ -26,6 +26,8 @@ type Peers interface {
 // of its base name: /bin/sh is about busybox acting as sh, and /bin/busybox
 // about busybox under its own name. Only a deny of the program's own path
 // stands for all its applets.
+//
+// What narrows a rule (Args, Parents, Users, Scripts) must all hold.
 func (p *ProcessPlan) Decide(e Exec) Decision {
 	var d Decision
 	first := func(rule int) {
@@ -89,14 +91,17 @@ func matchAllow(rules []ExecRule, e *Exec) (int, bool) {
 func matchDeny(rules []ExecRule, e *Exec) (int, bool) {
 	for i := range rules {
 		r := &rules[i]
-		if r.matches(e) || r.Match == MatchFile && r.Path == e.Path {
+		if (r.names(e) || r.Match == MatchFile && r.Path == e.Path) && r.narrowed(e) {
 			return r.Rule, true
 		}
 	}
 	return 0, false
 }
 
-func (r *ExecRule) matches(e *Exec) bool {
+func (r *ExecRule) matches(e *Exec) bool { return r.names(e) && r.narrowed(e) }
+
+// names reports whether the rule is about the program, whatever narrows it.
+func (r *ExecRule) names(e *Exec) bool {
 	switch r.Match {
 	case MatchFile:
 		if e.Applet != "" {

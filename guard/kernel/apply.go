@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"io/fs"
+	"slices"
 	"strings"
 
 	"github.com/cilium/ebpf"
@@ -61,8 +62,11 @@ func (e *Engine) applyLocked(ctx context.Context, c workload.Container, plan *po
 	defer r.Close()
 	m := &managed{c: c, plan: plan, mounts: r.mounts, top: r.top, prefix: r.prefix}
 	proc := m.process()
-	var unmatched []int
-	if m.set, unmatched, err = compileRules(r, e.h, proc); err != nil {
+	idmap, err := readIDMap(c.PID)
+	if err != nil {
+		return cov, fmt.Errorf("%w: read its users: %w", ErrGone, err)
+	}
+	if m.compiled, err = compileRules(r, e.h, idmap, proc); err != nil {
 		return cov, err
 	}
 	before := e.find(c.ID)
@@ -99,6 +103,13 @@ func (e *Engine) applyLocked(ctx context.Context, c workload.Container, plan *po
 	if err := e.hooks.need(setProcess, c.ID, processHooks(proc)...); err != nil {
 		return cov, err
 	}
+	if slices.ContainsFunc(m.conds, func(v condValue) bool { return v.Callers != 0 }) {
+		m.entry.Flags |= FlagCallers
+	}
+	if len(m.scripts) > 0 {
+		m.entry.Flags |= FlagScriptRules
+	}
+	degraded = append(degraded, m.notes...)
 	if err := e.install(m, before); err != nil {
 		return cov, err
 	}
@@ -117,7 +128,7 @@ func (e *Engine) applyLocked(ctx context.Context, c workload.Container, plan *po
 	if before == nil {
 		e.observeRunning(m, r)
 	}
-	return e.coverage(m, degraded, unmatched), nil
+	return e.coverage(m, degraded), nil
 }
 
 // prepareDrift finds out how the container's files can be compared with the
@@ -168,6 +179,11 @@ func (e *Engine) install(m *managed, before *managed) error {
 		if err := maps.set(func(s *settings) { s.NextSet++; set = s.NextSet }); err != nil {
 			return err
 		}
+		for i, v := range m.conds {
+			if err := maps.execConds.Put(condKey{set, uint32(i + 1)}, v); err != nil {
+				return errors.Join(fmt.Errorf("write %d conditions: %w", len(m.conds), err), e.dropSet(set))
+			}
+		}
 		for key, v := range m.set {
 			key.Set = set
 			if err := maps.execRules.Put(key, v); err != nil {
@@ -189,13 +205,18 @@ func (e *Engine) install(m *managed, before *managed) error {
 		return errors.Join(err, e.dropSet(set))
 	}
 	if before != nil && before.entry.Rules == old {
-		return e.dropKeys(old, before.set)
+		return e.dropKeys(old, before.compiled)
 	}
 	return e.dropSet(old)
 }
 
-func (e *Engine) dropKeys(set uint32, keys ruleSet) error {
-	for key := range keys {
+func (e *Engine) dropKeys(set uint32, rules compiled) error {
+	for i := range rules.conds {
+		if err := deleteKey(e.l.maps.execConds, condKey{set, uint32(i + 1)}); err != nil {
+			return fmt.Errorf("drop earlier conditions: %w", err)
+		}
+	}
+	for key := range rules.set {
 		key.Set = set
 		if err := e.l.maps.execRules.Delete(key); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
 			return fmt.Errorf("drop earlier rules: %w", err)
@@ -211,6 +232,9 @@ func (e *Engine) dropSet(set uint32) error {
 	if err := deleteWhere(e.l.maps.execRules, func(k ruleKey) bool { return k.Set == set }); err != nil {
 		return fmt.Errorf("drop earlier rules: %w", err)
 	}
+	if err := deleteWhere(e.l.maps.execConds, func(k condKey) bool { return k.Set == set }); err != nil {
+		return fmt.Errorf("drop earlier conditions: %w", err)
+	}
 	return nil
 }
 
@@ -223,7 +247,7 @@ func planTag(p *policy.Plan) uint32 {
 	return h.Sum32()
 }
 
-func (e *Engine) coverage(m *managed, degraded []string, unmatched []int) guard.Coverage {
+func (e *Engine) coverage(m *managed, degraded []string) guard.Coverage {
 	cov := guard.Coverage{Section: "process", Mechanism: mechanismKill, Degraded: strings.Join(degraded, "; ")}
 	proc := m.process()
 	if e.fan != nil && m.layers != nil && proc != nil && proc.DenyDrift {
@@ -251,7 +275,7 @@ func (e *Engine) coverage(m *managed, degraded []string, unmatched []int) guard.
 		}
 		cov.Degraded = strings.Join(degraded, "; ")
 	}
-	for _, n := range unmatched {
+	for _, n := range m.unmatched {
 		if m.plan != nil && n < len(m.plan.Rules) {
 			cov.Unmatched = append(cov.Unmatched, m.plan.Rules[n].Field)
 		}
@@ -279,7 +303,7 @@ func (e *Engine) Forget(containerID string) error {
 		if m.cgroup != 0 {
 			errs = append(errs, deleteKey(maps.Cgroups, m.cgroup))
 		}
-		errs = append(errs, e.dropKeys(c.Rules, m.set))
+		errs = append(errs, e.dropKeys(c.Rules, m.compiled))
 	} else {
 		errs = append(errs, deleteValues(maps.Cgroups, cid), e.dropSet(c.Rules))
 	}
@@ -287,7 +311,7 @@ func (e *Engine) Forget(containerID string) error {
 		deleteValues(maps.Tasks, cid),
 		deleteWhere(maps.Counts, func(k CountKey) bool { return k.CID == cid && ours(k.Kind) }),
 		deleteWhere(maps.files, func(k fileKey) bool { return k.Dev == c.RootDev && c.Flags&FlagSnapshot == 0 }),
-		deleteKey(maps.lost, cid), deleteKey(maps.Overflow, cid), deleteKey(maps.names, cid))
+		deleteKey(maps.accounts, cid), deleteKey(maps.Overflow, cid), deleteKey(maps.names, cid))
 	e.report.forget(cid)
 	e.mu.Lock()
 	delete(e.byID, containerID)

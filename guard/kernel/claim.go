@@ -65,6 +65,11 @@ func (e *Engine) seed(m *managed, r *rootfs, dir string) error {
 					return fmt.Errorf("claim task %d: %w", tid, err)
 				}
 			}
+			if m.entry.Flags&FlagCallers != 0 {
+				if err := e.nameCaller(m, r, pid); err != nil {
+					return err
+				}
+			}
 		}
 		if fresh == 0 {
 			return nil

@@ -176,7 +176,7 @@ func agreeEvaluate(t *testing.T, e *live, b *box, plan *policy.Plan, x policy.Ex
 	case x.Changed:
 		s.drifted = policy.ReasonChanged
 	}
-	reasons, rule := evaluate(e.h, m.set, m.entry, s)
+	reasons, rule := evaluate(e.h, m.compiled, m.entry, s)
 	want := plan.Process.Decide(x)
 	if reasons != want.Reasons || reasons != 0 && rule != want.Rule {
 		t.Errorf("%+v: %s: agent says %v, rule %d; want %v, rule %d", plan.Process, x.Path, reasons, rule, want.Reasons, want.Rule)

@@ -78,7 +78,7 @@ type managed struct {
 	c      workload.Container
 	cgroup uint64 // 0 when the cgroup is not the container's alone
 	entry  Container
-	set    ruleSet
+	compiled
 	plan   *policy.Plan
 	mounts []mount
 	top    mount

@@ -633,7 +633,7 @@ func TestForgetLeavesNothing(t *testing.T) {
 	e.denied(t, 1, byPath("/usr/bin/tool")) // told before it was forgotten
 	for name, m := range map[string]*ebpf.Map{
 		"rules": maps.execRules, "containers": maps.Containers, "cgroups": maps.Cgroups, "counts": maps.Counts,
-		"tasks": maps.Tasks, "files": maps.files, "names": maps.names,
+		"tasks": maps.Tasks, "callers": maps.callers, "conditions": maps.execConds, "accounts": maps.accounts, "files": maps.files, "names": maps.names,
 	} {
 		if n := size(m); n != 0 {
 			t.Errorf("%s: %d entries left", name, n)
@@ -700,7 +700,7 @@ func TestLossesAreTold(t *testing.T) {
 	}
 	cid, _ := e.Maps().CID("lossy")
 	for _, n := range []uint64{3, 5} {
-		if err := errors.Join(e.Maps().lost.Put(cid, n), e.Maps().Overflow.Put(cid, 2*n)); err != nil {
+		if err := errors.Join(e.Maps().accounts.Put(cid, account{Lost: [2]uint64{0, n}}), e.Maps().Overflow.Put(cid, 2*n)); err != nil {
 			t.Fatal(err)
 		}
 		if err := e.Flush(); err != nil {

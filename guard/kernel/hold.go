@@ -124,13 +124,17 @@ func (e *Engine) judgeHeld(m *managed, r *rootfs) {
 			e.log.Warn("look at held program", "container", m.c.ID, "pid", pid, "err", err)
 			continue
 		}
+		var cid uint32
+		if e.l.maps.Tasks.Lookup(uint32(p.process.PPID), &cid) != nil {
+			p.caller = callerOutside
+		}
 		e.pass(m, p)
 	}
 }
 
 // pass judges a stopped program, and kills it when it is forbidden.
 func (e *Engine) pass(m *managed, p running) {
-	reasons, rule := evaluate(e.h, m.set, m.entry, p.subject)
+	reasons, rule := evaluate(e.h, m.compiled, m.entry, p.subject)
 	if reasons == 0 {
 		return
 	}
@@ -181,7 +185,7 @@ func (e *Engine) judgeVerified(s startRecord, last bool) {
 			return // its own record says what it mapped
 		}
 		e.endHeld(m, s, errNotCompared)
-	} else if err := e.compareHeld(m, pid); err != nil {
+	} else if err := e.compareHeld(m, pid, h.Caller); err != nil {
 		e.endHeld(m, s, err)
 	}
 	if err := e.Release(pid); err != nil {
@@ -207,7 +211,7 @@ func (e *Engine) layDown(pid uint32) {
 	delete(e.judging, pid)
 }
 
-func (e *Engine) compareHeld(m *managed, pid int) error {
+func (e *Engine) compareHeld(m *managed, pid int, caller uint64) error {
 	if m == nil {
 		return ErrUnknownContainer
 	}
@@ -220,6 +224,7 @@ func (e *Engine) compareHeld(m *managed, pid int) error {
 	if err != nil {
 		return err
 	}
+	p.caller = caller
 	e.pass(m, p)
 	return nil
 }

@@ -22,19 +22,30 @@ type running struct {
 	process event.Process
 }
 
-// inspect looks at a process of the container.
+// inspect looks at a process of the container, and compares its program with
+// the image.
 func (e *Engine) inspect(m *managed, r *rootfs, pid int) (running, error) {
+	p, st, err := e.lookAt(m, r, pid)
+	if err != nil {
+		return p, err
+	}
+	p.drifted = e.driftOf(m, p, st)
+	return p, nil
+}
+
+// lookAt looks at a process of the container. Who started it is not known.
+func (e *Engine) lookAt(m *managed, r *rootfs, pid int) (running, unix.Stat_t, error) {
 	proc := "/proc/" + strconv.Itoa(pid)
 	var p running
 	fd, err := unix.Open(proc+"/exe", unix.O_PATH|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return p, fmt.Errorf("open program of process %d: %w", pid, err)
+		return p, unix.Stat_t{}, fmt.Errorf("open program of process %d: %w", pid, err)
 	}
 	f := os.NewFile(uintptr(fd), proc+"/exe")
 	defer f.Close()
 	id, st, err := r.stat(f)
 	if err != nil {
-		return p, fmt.Errorf("stat program of process %d: %w", pid, err)
+		return p, unix.Stat_t{}, fmt.Errorf("stat program of process %d: %w", pid, err)
 	}
 	p.full, p.ino = r.seen(fdPath(f)), st.Ino
 	for _, mt := range r.mounts {
@@ -47,7 +58,7 @@ func (e *Engine) inspect(m *managed, r *rootfs, pid int) (running, error) {
 	}
 	cmdline, err := os.ReadFile(proc + "/cmdline")
 	if err != nil {
-		return p, fmt.Errorf("read arguments of process %d: %w", pid, err)
+		return p, unix.Stat_t{}, fmt.Errorf("read arguments of process %d: %w", pid, err)
 	}
 	p.process = event.Process{PID: pid, Exe: p.full, Args: splitArgs(cmdline)}
 	p.process.PPID, p.process.UID = parentAndUser(proc)
@@ -56,10 +67,16 @@ func (e *Engine) inspect(m *managed, r *rootfs, pid int) (running, error) {
 	}
 	base := path.Base(p.path)
 	if m.set[ruleKey{Kind: ruleObject, A: p.ino, B: uint64(p.dev)}].Has&hasMulti != 0 || isMultiName(base) {
-		p.applet = appletOf(base, p.process.Args)
+		p.applet, p.args = appletOf(base, p.process.Args)
 	}
-	p.drifted = e.driftOf(m, p, st)
-	return p, nil
+	if p.applet == "" && len(p.process.Args) > 0 {
+		p.args = p.process.Args[1:]
+	}
+	p.uid, p.caller = p.process.UID, callerUnknown
+	if len(m.scripts) > 0 {
+		p.script, p.shell = m.scriptBits(pid, p.args)
+	}
+	return p, st, nil
 }
 
 // driftOf is what separates a running program's file from the image's.

@@ -4,7 +4,7 @@ import "encoding/binary"
 
 // Layout is the version of the kernel maps that this package reads and writes
 // (LAYOUT in bpf/gabion.h). Maps of another layout are never adopted.
-const Layout = 1
+const Layout = 2
 
 // Modes of a section as the kernel programs know them; 0 is "absent".
 const (
@@ -25,10 +25,12 @@ const (
 	FlagExecPaths     = 1 << 7
 	FlagVerify        = 1 << 8
 	FlagScripts       = 1 << 9
+	FlagCallers       = 1 << 10
+	FlagScriptRules   = 1 << 11
 )
 
 // flagsExec are the flags that Apply of this package owns.
-const flagsExec = FlagDenyDrift | FlagExecListed | FlagObserve | FlagSnapshot | FlagExecPaths | FlagVerify | FlagScripts
+const flagsExec = FlagDenyDrift | FlagExecListed | FlagObserve | FlagSnapshot | FlagExecPaths | FlagVerify | FlagScripts | FlagCallers | FlagScriptRules
 
 // Container mirrors struct container: how one container is set up. guard/kernel
 // owns the exec fields, guard/firewall the network ones; both change an entry
@@ -126,6 +128,12 @@ const (
 	ruleObject  = 6
 	ruleDirObj  = 7
 	ruleDir1Obj = 8
+	// Added to a kind: the entry gives bits of programs that start others, or
+	// of scripts.
+	ruleCaller = 16
+	ruleScript = 32
+	// nth is added to a kind n times: the n-th conditional rule on the key.
+	nth = 1 << 8
 )
 
 // ruleKey mirrors struct exec_rule_key.
@@ -146,13 +154,70 @@ const (
 	hasAny    = 31
 )
 
-// ruleValue mirrors struct exec_rule.
+// ruleValue mirrors struct exec_rule. Conds is how many conditional rules are
+// on the key; in one of those, its condition.
 type ruleValue struct {
 	Has   uint16
 	Rule  uint16
 	Order uint16
-	_     uint16
+	Conds uint16
 }
+
+// bits is what an entry of ruleCaller or ruleScript holds.
+func (v ruleValue) bits() uint64 {
+	return uint64(v.Has) | uint64(v.Rule)<<16 | uint64(v.Order)<<32 | uint64(v.Conds)<<48
+}
+
+func bitsValue(b uint64) ruleValue {
+	return ruleValue{uint16(b), uint16(b >> 16), uint16(b >> 32), uint16(b >> 48)}
+}
+
+// condKey mirrors struct cond_key.
+type condKey struct{ Set, ID uint32 }
+
+const (
+	maxUsers = 16
+	condText = 256
+	globAny  = 0xff
+	globRest = 0xfe
+	// maxPend bounds the conditional rules that are looked at for one start.
+	maxPend = 64
+)
+
+// condValue mirrors struct cond: what narrows a rule.
+type condValue struct {
+	Callers uint64
+	Scripts uint64
+	Users   [maxUsers]uint32
+	NUsers  uint16
+	ArgsLen uint16
+	HasArgs uint8
+	Shell   uint8
+	_       uint16
+	Args    [condText]byte
+}
+
+// callerValue mirrors struct caller.
+type callerValue struct {
+	Set  uint32
+	_    uint32
+	Bits uint64
+}
+
+// Among the bits of callers; patterns have the others.
+const (
+	maxPatterns          = 62
+	callerUnknown uint64 = 1 << 62
+	callerOutside uint64 = 1 << 63
+)
+
+// account mirrors struct account, by ring.
+type account struct{ Told, Lost [2]uint64 }
+
+const (
+	ringDenials      = 0
+	ringObservations = 1
+)
 
 // fileKey mirrors struct file_key: one state of one file.
 type fileKey struct {
@@ -188,6 +253,7 @@ type execDetail struct {
 	InImage   uint8
 	HasApplet uint8
 	Nameless  uint8
+	Signals   uint64
 	Applet    [64]byte
 	Parent    [64]byte
 	Args      [argsBuf]byte
@@ -195,7 +261,7 @@ type execDetail struct {
 }
 
 // detailFixed is the size of execDetail without Path.
-const detailFixed = 8 + 4*4 + 2*2 + 4 + 64 + 64 + argsBuf
+const detailFixed = 8 + 4*4 + 2*2 + 4 + 8 + 64 + 64 + argsBuf
 
 // Types of ring records.
 const (
@@ -234,6 +300,7 @@ type heldValue struct {
 	Mapped   uint8 // held for a file that it mapped
 	_        uint16
 	CID      uint32 // not 0: held to compare its file with the image
+	Caller   uint64 // bits of the program that started it
 }
 
 // cidNone marks a cgroup as no container's.

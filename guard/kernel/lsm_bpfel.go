@@ -16,15 +16,17 @@ import (
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
+	lsmMapAccounts     = "accounts"
+	lsmMapCallers      = "callers"
 	lsmMapCgroups      = "cgroups"
 	lsmMapContainers   = "containers"
 	lsmMapCounts       = "counts"
 	lsmMapDenials      = "denials"
 	lsmMapDetails      = "details"
+	lsmMapExecConds    = "exec_conds"
 	lsmMapExecRules    = "exec_rules"
 	lsmMapFiles        = "files"
 	lsmMapHeld         = "held"
-	lsmMapLost         = "lost"
 	lsmMapNames        = "names"
 	lsmMapObservations = "observations"
 	lsmMapOverflow     = "overflow"
@@ -95,15 +97,17 @@ type lsmProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type lsmMapSpecs struct {
+	Accounts     *ebpf.MapSpec `ebpf:"accounts"`
+	Callers      *ebpf.MapSpec `ebpf:"callers"`
 	Cgroups      *ebpf.MapSpec `ebpf:"cgroups"`
 	Containers   *ebpf.MapSpec `ebpf:"containers"`
 	Counts       *ebpf.MapSpec `ebpf:"counts"`
 	Denials      *ebpf.MapSpec `ebpf:"denials"`
 	Details      *ebpf.MapSpec `ebpf:"details"`
+	ExecConds    *ebpf.MapSpec `ebpf:"exec_conds"`
 	ExecRules    *ebpf.MapSpec `ebpf:"exec_rules"`
 	Files        *ebpf.MapSpec `ebpf:"files"`
 	Held         *ebpf.MapSpec `ebpf:"held"`
-	Lost         *ebpf.MapSpec `ebpf:"lost"`
 	Names        *ebpf.MapSpec `ebpf:"names"`
 	Observations *ebpf.MapSpec `ebpf:"observations"`
 	Overflow     *ebpf.MapSpec `ebpf:"overflow"`
@@ -140,15 +144,17 @@ func (o *lsmObjects) Close() error {
 //
 // It can be passed to loadLsmObjects or ebpf.CollectionSpec.LoadAndAssign.
 type lsmMaps struct {
+	Accounts     *ebpf.Map `ebpf:"accounts"`
+	Callers      *ebpf.Map `ebpf:"callers"`
 	Cgroups      *ebpf.Map `ebpf:"cgroups"`
 	Containers   *ebpf.Map `ebpf:"containers"`
 	Counts       *ebpf.Map `ebpf:"counts"`
 	Denials      *ebpf.Map `ebpf:"denials"`
 	Details      *ebpf.Map `ebpf:"details"`
+	ExecConds    *ebpf.Map `ebpf:"exec_conds"`
 	ExecRules    *ebpf.Map `ebpf:"exec_rules"`
 	Files        *ebpf.Map `ebpf:"files"`
 	Held         *ebpf.Map `ebpf:"held"`
-	Lost         *ebpf.Map `ebpf:"lost"`
 	Names        *ebpf.Map `ebpf:"names"`
 	Observations *ebpf.Map `ebpf:"observations"`
 	Overflow     *ebpf.Map `ebpf:"overflow"`
@@ -160,15 +166,17 @@ type lsmMaps struct {
 
 func (m *lsmMaps) Close() error {
 	return _LsmClose(
+		m.Accounts,
+		m.Callers,
 		m.Cgroups,
 		m.Containers,
 		m.Counts,
 		m.Denials,
 		m.Details,
+		m.ExecConds,
 		m.ExecRules,
 		m.Files,
 		m.Held,
-		m.Lost,
 		m.Names,
 		m.Observations,
 		m.Overflow,

@@ -15,7 +15,7 @@ import (
 type Maps struct {
 	Settings, Tasks, Cgroups, Containers, Counts, Overflow, Denials, Observations *ebpf.Map
 
-	execRules, files, seen, details, lost, held, names *ebpf.Map
+	execRules, execConds, callers, files, seen, details, accounts, held, names *ebpf.Map
 
 	mu   sync.Mutex // serialises changes of containers and settings
 	cids sync.Map   // container id -> uint32
@@ -29,7 +29,8 @@ func (m *Maps) fields() map[string]**ebpf.Map {
 		processMapContainers: &m.Containers, processMapCounts: &m.Counts, processMapOverflow: &m.Overflow,
 		processMapDenials: &m.Denials, processMapObservations: &m.Observations,
 		processMapExecRules: &m.execRules, processMapFiles: &m.files, processMapSeen: &m.seen,
-		processMapDetails: &m.details, processMapLost: &m.lost, processMapHeld: &m.held,
+		processMapExecConds: &m.execConds, processMapCallers: &m.callers,
+		processMapDetails: &m.details, processMapAccounts: &m.accounts, processMapHeld: &m.held,
 		processMapNames: &m.names,
 	}
 }
@@ -126,6 +127,20 @@ func (m *Maps) readNames() error {
 		m.cids.Store(cString(name.ID[:]), cid)
 	}
 	return it.Err()
+}
+
+// eachAccount reads what became of the records of every container.
+func (m *Maps) eachAccount(fn func(uint32, account)) error {
+	var cid uint32
+	var a account
+	it := m.accounts.Iterate()
+	for it.Next(&cid, &a) {
+		fn(cid, a)
+	}
+	if err := it.Err(); err != nil && !errors.Is(err, ebpf.ErrIterationAborted) {
+		return fmt.Errorf("read losses: %w", err)
+	}
+	return nil
 }
 
 func (m *Maps) close() error {

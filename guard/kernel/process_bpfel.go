@@ -16,15 +16,17 @@ import (
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
+	processMapAccounts     = "accounts"
+	processMapCallers      = "callers"
 	processMapCgroups      = "cgroups"
 	processMapContainers   = "containers"
 	processMapCounts       = "counts"
 	processMapDenials      = "denials"
 	processMapDetails      = "details"
+	processMapExecConds    = "exec_conds"
 	processMapExecRules    = "exec_rules"
 	processMapFiles        = "files"
 	processMapHeld         = "held"
-	processMapLost         = "lost"
 	processMapNames        = "names"
 	processMapObservations = "observations"
 	processMapOverflow     = "overflow"
@@ -89,15 +91,17 @@ type processProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type processMapSpecs struct {
+	Accounts     *ebpf.MapSpec `ebpf:"accounts"`
+	Callers      *ebpf.MapSpec `ebpf:"callers"`
 	Cgroups      *ebpf.MapSpec `ebpf:"cgroups"`
 	Containers   *ebpf.MapSpec `ebpf:"containers"`
 	Counts       *ebpf.MapSpec `ebpf:"counts"`
 	Denials      *ebpf.MapSpec `ebpf:"denials"`
 	Details      *ebpf.MapSpec `ebpf:"details"`
+	ExecConds    *ebpf.MapSpec `ebpf:"exec_conds"`
 	ExecRules    *ebpf.MapSpec `ebpf:"exec_rules"`
 	Files        *ebpf.MapSpec `ebpf:"files"`
 	Held         *ebpf.MapSpec `ebpf:"held"`
-	Lost         *ebpf.MapSpec `ebpf:"lost"`
 	Names        *ebpf.MapSpec `ebpf:"names"`
 	Observations *ebpf.MapSpec `ebpf:"observations"`
 	Overflow     *ebpf.MapSpec `ebpf:"overflow"`
@@ -134,15 +138,17 @@ func (o *processObjects) Close() error {
 //
 // It can be passed to loadProcessObjects or ebpf.CollectionSpec.LoadAndAssign.
 type processMaps struct {
+	Accounts     *ebpf.Map `ebpf:"accounts"`
+	Callers      *ebpf.Map `ebpf:"callers"`
 	Cgroups      *ebpf.Map `ebpf:"cgroups"`
 	Containers   *ebpf.Map `ebpf:"containers"`
 	Counts       *ebpf.Map `ebpf:"counts"`
 	Denials      *ebpf.Map `ebpf:"denials"`
 	Details      *ebpf.Map `ebpf:"details"`
+	ExecConds    *ebpf.Map `ebpf:"exec_conds"`
 	ExecRules    *ebpf.Map `ebpf:"exec_rules"`
 	Files        *ebpf.Map `ebpf:"files"`
 	Held         *ebpf.Map `ebpf:"held"`
-	Lost         *ebpf.Map `ebpf:"lost"`
 	Names        *ebpf.Map `ebpf:"names"`
 	Observations *ebpf.Map `ebpf:"observations"`
 	Overflow     *ebpf.Map `ebpf:"overflow"`
@@ -154,15 +160,17 @@ type processMaps struct {
 
 func (m *processMaps) Close() error {
 	return _ProcessClose(
+		m.Accounts,
+		m.Callers,
 		m.Cgroups,
 		m.Containers,
 		m.Counts,
 		m.Denials,
 		m.Details,
+		m.ExecConds,
 		m.ExecRules,
 		m.Files,
 		m.Held,
-		m.Lost,
 		m.Names,
 		m.Observations,
 		m.Overflow,

@@ -34,6 +34,9 @@ func TestLayoutsMatch(t *testing.T) {
 		processMapDetails:    {binary.Size(CountKey{}), binary.Size(execDetail{})},
 		processMapHeld:       {4, binary.Size(heldValue{})},
 		processMapNames:      {4, binary.Size(nameValue{})},
+		processMapExecConds:  {binary.Size(condKey{}), binary.Size(condValue{})},
+		processMapCallers:    {4, binary.Size(callerValue{})},
+		processMapAccounts:   {4, binary.Size(account{})},
 	} {
 		m := spec.Maps[name]
 		if int(m.KeySize) != want[0] || int(m.ValueSize) != want[1] {
@@ -165,7 +168,7 @@ func TestAppletOf(t *testing.T) {
 		{[]string{"coreutils", "--coreutils-prog=ls", "-l"}, "ls"}, {[]string{""}, ""}, {nil, ""},
 		{[]string{"busybox.static", "id"}, "id"}, {[]string{"busybox", "busybox", "busybox", "busybox", "id"}, ""},
 	} {
-		if got := appletOf("busybox", tt.args); got != tt.want {
+		if got, _ := appletOf("busybox", tt.args); got != tt.want {
 			t.Errorf("%q: %q, want %q", tt.args, got, tt.want)
 		}
 	}

@@ -2,6 +2,7 @@ package kernel
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
@@ -10,6 +11,7 @@ import (
 	"fmt"
 	"os"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -38,7 +40,7 @@ const pollEvery = 200 * time.Millisecond
 type reporter struct {
 	mu       *sync.Mutex
 	told     map[CountKey]*cause
-	lost     map[uint32]uint64
+	lost     map[uint32]uint64 // observations
 	overflow map[uint32]uint64
 	wake     chan struct{}
 	keys     []CountKey // room for reading counts
@@ -122,10 +124,21 @@ func (e *Engine) Flush() error {
 	if err != nil {
 		return fmt.Errorf("read counts: %w", err)
 	}
-	if err := e.losses(e.l.maps.lost, r.lost, func(l *guard.Loss, n uint64) { l.Observations = n }); err != nil {
+	if err := e.l.maps.eachAccount(func(cid uint32, a account) {
+		e.lose(cid, r.lost, a.Lost[ringObservations], func(l *guard.Loss, n uint64) { l.Observations = n })
+	}); err != nil {
 		return err
 	}
-	return e.losses(e.l.maps.Overflow, r.overflow, func(l *guard.Loss, n uint64) { l.Causes = n })
+	var cid uint32
+	var n uint64
+	it := e.l.maps.Overflow.Iterate()
+	for it.Next(&cid, &n) {
+		e.lose(cid, r.overflow, n, func(l *guard.Loss, n uint64) { l.Causes = n })
+	}
+	if err := it.Err(); err != nil && !errors.Is(err, ebpf.ErrIterationAborted) {
+		return fmt.Errorf("read losses: %w", err)
+	}
+	return nil
 }
 
 // eachCount reads all counts, many at a time.
@@ -152,25 +165,48 @@ func (r *reporter) eachCount(m *ebpf.Map, fn func(CountKey, Count)) error {
 	}
 }
 
-func (e *Engine) losses(m *ebpf.Map, told map[uint32]uint64, set func(*guard.Loss, uint64)) error {
-	var cid uint32
-	var n uint64
-	it := m.Iterate()
-	for it.Next(&cid, &n) {
-		if n <= told[cid] {
-			continue
-		}
-		if id, ok := e.containerID(cid); ok {
-			l := guard.Loss{ContainerID: id}
-			set(&l, n-told[cid])
-			e.sink.Lost(l)
-		}
-		told[cid] = n
+// lose tells of what was lost since it was last told.
+func (e *Engine) lose(cid uint32, told map[uint32]uint64, n uint64, set func(*guard.Loss, uint64)) {
+	if n <= told[cid] {
+		return
 	}
-	if err := it.Err(); err != nil && !errors.Is(err, ebpf.ErrIterationAborted) {
-		return fmt.Errorf("read losses: %w", err)
+	if id, ok := e.containerID(cid); ok {
+		l := guard.Loss{ContainerID: id}
+		set(&l, n-told[cid])
+		e.sink.Lost(l)
 	}
-	return nil
+	told[cid] = n
+}
+
+// Accounting says of every container, and of both rings, how much the kernel
+// programs put into it and how much found no room. Denials themselves are
+// counted elsewhere and exactly; what a ring loses of them is only that they
+// are told of a little later.
+func (e *Engine) Accounting() ([]guard.Account, error) {
+	var out []guard.Account
+	err := e.l.maps.eachAccount(func(cid uint32, a account) {
+		id, ok := e.containerID(cid)
+		if !ok {
+			return
+		}
+		for ring, name := range []string{ringDenials: guard.RingDenials, ringObservations: guard.RingObservations} {
+			out = append(out, guard.Account{ContainerID: id, Ring: name, Seen: a.Told[ring] + a.Lost[ring], Lost: a.Lost[ring]})
+		}
+	})
+	slices.SortFunc(out, func(a, b guard.Account) int {
+		return cmp.Or(strings.Compare(a.ContainerID, b.ContainerID), strings.Compare(a.Ring, b.Ring))
+	})
+	return out, err
+}
+
+// signalWords are the words of guard.Observation.Signals, by bit.
+func signalWords(bits uint64) (out []string) {
+	for i, w := range [...]string{"stdin-socket", "stdout-socket", "tty", "setuid", "memfd", "deleted", "from-outside"} {
+		if bits&(1<<i) != 0 {
+			out = append(out, w)
+		}
+	}
+	return out
 }
 
 func (e *Engine) containerID(cid uint32) (string, bool) {
@@ -220,6 +256,7 @@ func (e *Engine) describe(containerID string, key CountKey) guard.Denial {
 	var det execDetail
 	if e.l.maps.details.Lookup(key, &det) == nil {
 		d.Process, d.Path, d.Applet = e.process(key.CID, &det)
+		d.Signals = signalWords(det.Signals)
 		if key.Kind == kindMap || key.Kind == kindAgent && det.Nameless == mappedDetail {
 			d.Process.Exe = cString(det.Applet[:]) // who maps the file
 		}
@@ -394,7 +431,7 @@ func (e *Engine) readObservations(ctx context.Context) error {
 		if !ok {
 			return
 		}
-		o := guard.Observation{ContainerID: id, Kind: event.ProcessExec, Time: e.wall(d.Time), InImage: d.InImage != 0}
+		o := guard.Observation{ContainerID: id, Kind: event.ProcessExec, Time: e.wall(d.Time), InImage: d.InImage != 0, Signals: signalWords(d.Signals)}
 		o.Process, o.Path, o.Applet = e.process(cid, &d)
 		e.observed(o)
 	})

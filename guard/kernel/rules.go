@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -18,6 +19,21 @@ import (
 // ruleSet is a process section resolved inside one container: what the kernel
 // programs look up. The set number is filled in when it is installed.
 type ruleSet map[ruleKey]ruleValue
+
+// addCond adds a rule that holds under a condition; false when the key has as
+// many as are looked at.
+func (s ruleSet) addCond(kind uint32, a, b uint64, has uint16, rule, order int, cond uint16) bool {
+	key := ruleKey{Kind: kind, A: a, B: b}
+	v := s[key]
+	if v.Conds >= maxConds {
+		return false
+	}
+	v.Conds++
+	s[key] = v
+	key.Kind += nth * uint32(v.Conds)
+	s[key] = ruleValue{Has: has, Rule: uint16(rule), Order: uint16(order), Conds: cond}
+	return true
+}
 
 func (s ruleSet) add(kind uint32, a, b uint64, has uint16, rule, order int) {
 	key := ruleKey{Kind: kind, A: a, B: b}
@@ -47,18 +63,34 @@ type compiler struct {
 	out       ruleSet
 	multi     map[place]bool
 	unmatched map[int]bool // rule numbers that met nothing yet
+
+	idmap            []idRange // nil: users are numbered as on the node
+	conds            []condValue
+	callers, scripts patterns
+	notes            []string // what the rules could not be made to say
+}
+
+// compiled is a process section resolved inside one container.
+type compiled struct {
+	set              ruleSet
+	conds            []condValue // the first has the number 1
+	callers, scripts patterns
+	unmatched        []int // rule numbers that match nothing at present
+	notes            []string
 }
 
 // ErrTooManyRules is returned when a plan has more rules than a rule number holds.
 var ErrTooManyRules = errors.New("more than 65535 rules in one plan")
 
-// compileRules resolves the plan's rules; p may be nil. unmatched lists the rule
-// numbers that match nothing in this container at present.
-func compileRules(r *rootfs, h hasher, p *policy.ProcessPlan) (set ruleSet, unmatched []int, err error) {
-	c := &compiler{r: r, h: h, out: ruleSet{}, multi: map[place]bool{}, unmatched: map[int]bool{}}
+// compileRules resolves the plan's rules; p may be nil.
+func compileRules(r *rootfs, h hasher, idmap []idRange, p *policy.ProcessPlan) (compiled, error) {
+	c := &compiler{
+		r: r, h: h, out: ruleSet{}, multi: map[place]bool{}, unmatched: map[int]bool{},
+		idmap: idmap, callers: patterns{}, scripts: patterns{},
+	}
 	c.findMulti()
 	if p == nil {
-		return c.out, nil, nil
+		return compiled{set: c.out}, nil
 	}
 	for _, list := range []struct {
 		has   uint16
@@ -66,11 +98,11 @@ func compileRules(r *rootfs, h hasher, p *policy.ProcessPlan) (set ruleSet, unma
 	}{{hasDeny, p.Deny}, {hasAllow, p.Allow}, {hasExempt, p.DriftAllow}, {hasWaive, p.Waive}} {
 		for i, rule := range list.rules {
 			if rule.Rule > math.MaxUint16 || i > math.MaxUint16 {
-				return nil, nil, fmt.Errorf("resolve process rules: %w", ErrTooManyRules)
+				return compiled{}, fmt.Errorf("resolve process rules: %w", ErrTooManyRules)
 			}
 			met, err := c.rule(list.has, rule, i)
 			if err != nil {
-				return nil, nil, fmt.Errorf("resolve process rule for %q: %w", rule.Path, err)
+				return compiled{}, fmt.Errorf("resolve process rule for %q: %w", rule.Path, err)
 			}
 			// A class is forbidden whether or not the image has any of it.
 			met = met || rule.Match == policy.MatchNames
@@ -79,13 +111,14 @@ func compileRules(r *rootfs, h hasher, p *policy.ProcessPlan) (set ruleSet, unma
 			}
 		}
 	}
+	out := compiled{set: c.out, conds: c.conds, callers: c.callers, scripts: c.scripts, notes: c.notes}
 	for rule, nothing := range c.unmatched {
 		if nothing {
-			unmatched = append(unmatched, rule)
+			out.unmatched = append(out.unmatched, rule)
 		}
 	}
-	slices.Sort(unmatched)
-	return c.out, unmatched, nil
+	slices.Sort(out.unmatched)
+	return out, nil
 }
 
 // findMulti marks the multi-call programs among the standard directories: the
@@ -156,7 +189,30 @@ func (c *compiler) mark(o object) {
 
 // rule adds one rule and reports whether it met something that exists.
 func (c *compiler) rule(has uint16, rule policy.ExecRule, order int) (met bool, err error) {
-	add := func(kind uint32, a, b uint64) { c.out.add(kind, a, b, has, rule.Rule, order) }
+	cond, ok, err := c.condition(has, rule)
+	if err != nil {
+		return false, err
+	}
+	if !ok {
+		return true, nil // holds of nothing
+	}
+	// A directory and its own path may be one place: noted once.
+	told := map[ruleKey]bool{}
+	add := func(kind uint32, a, b uint64) {
+		if cond == 0 {
+			c.out.add(kind, a, b, has, rule.Rule, order)
+			return
+		}
+		key := ruleKey{Kind: kind, A: a, B: b}
+		if told[key] || c.out.addCond(kind, a, b, has, rule.Rule, order, cond) {
+			told[key] = true
+			return
+		}
+		c.notes = append(c.notes, fmt.Sprintf("rule for %q: more than %d rules with conditions about one program", cmp.Or(rule.Path, rule.Class), maxConds))
+		if has == hasDeny {
+			c.out.add(kind, a, b, has, rule.Rule, order)
+		}
+	}
 	if rule.Match == policy.MatchNames {
 		for _, name := range rule.Names {
 			add(ruleName, c.h.name(name), 0)
@@ -177,7 +233,7 @@ func (c *compiler) rule(has uint16, rule policy.ExecRule, order int) (met bool, 
 	o, err := c.r.resolve(rule.Path)
 	switch {
 	case err == nil:
-	case errors.Is(err, fs.ErrNotExist), errors.Is(err, unix.ENOTDIR), errors.Is(err, unix.ENAMETOOLONG), errors.Is(err, unix.ELOOP):
+	case absent(err):
 		o.full = ""
 	default:
 		return false, err
