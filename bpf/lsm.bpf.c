@@ -117,7 +117,7 @@ static __noinline int refuse_program(struct scratch *sc, struct task_struct *tas
 	look_signals(sc, task, dentry, 0, outside);
 	sc->caller = caller_of(c, bpf_get_current_pid_tgid(), outside);
 	if (sc->npend)
-		narrow(sc, task);
+		narrow(sc);
 	reasons = decide(sc, c, drifted, reasons);
 	if (!reasons)
 		return 0;

@@ -130,14 +130,29 @@ static __noinline void observe(struct scratch *sc, __u32 cid, __u64 parent)
 {
 	struct exec_detail *d = &sc->out.detail;
 	struct seen_key key = {.cid = cid, .in_image = d->in_image | (__u32)d->signals << 8, .parent = parent};
-	__u32 one = 1, size;
+	__u32 one = 1, none = 0, size, *variants;
+	__u64 len = sc->args_len;
 	long err;
 
 	key.object = hash_pair(sc, sc->hash, sc->applet);
+	variants = bpf_map_lookup_elem(&seen, &key);
+	if (!variants) {
+		bpf_map_update_elem(&seen, &key, &none, BPF_NOEXIST);
+		variants = bpf_map_lookup_elem(&seen, &key);
+		if (!variants)
+			return;
+	}
+	if (*variants >= MAX_VARIANTS)
+		return;
+	if (len > NAME_BUF - 1)
+		len = NAME_BUF - 1;
+	bpf_probe_read_kernel(sc->name, ONLY(len, NAME_BUF - 1), sc->args);
+	key.args = hash_name(sc, len) | 1;
 	if (bpf_map_lookup_elem(&seen, &key))
 		return;
 	if (bpf_map_update_elem(&seen, &key, &one, BPF_NOEXIST))
 		return;
+	__sync_fetch_and_add(variants, 1);
 	size = d->path_len;
 	if (size > PATH_BUF + NAME_BUF)
 		size = PATH_BUF + NAME_BUF;
@@ -146,9 +161,11 @@ static __noinline void observe(struct scratch *sc, __u32 cid, __u64 parent)
 		size = sizeof(sc->out);
 	err = bpf_ringbuf_output(&observations, &sc->out, size, 0);
 	account(cid, RING_OBSERVATIONS, err);
+	if (!err)
+		return;
 	/* Not told: forget that it was seen, so that the next time tells. */
-	if (err)
-		bpf_map_delete_elem(&seen, &key);
+	bpf_map_delete_elem(&seen, &key);
+	__sync_fetch_and_add(variants, -1);
 }
 
 /* One start of a program in a container. */
@@ -208,7 +225,7 @@ static __always_inline int judge(struct task_struct *task, struct settings *s, s
 	look_signals(sc, task, dentry, gained(task), st->outside);
 	sc->caller = caller_of(c, st->from, st->outside);
 	if (sc->npend)
-		narrow(sc, task);
+		narrow(sc);
 	reasons = c->exec_mode < MODE_MONITOR ? 0 : decide(sc, c, drifted, reasons);
 	/* What does not get to run is no behaviour to learn from. */
 	if (c->flags & C_OBSERVE && !(reasons && c->exec_mode == MODE_PROTECT))

@@ -194,7 +194,11 @@ struct seen_key {
 	__u32 in_image; /* and the signals, from bit 8 on */
 	__u64 parent;
 	__u64 object;
+	__u64 args; /* hash of the beginning; 0: the entry counts the others */
 };
+
+/* How many command lines are told of one program, starter and set of signals. */
+#define MAX_VARIANTS 64
 
 struct held {
 	__u64 cgroup;

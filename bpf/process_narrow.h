@@ -226,9 +226,10 @@ static long down_step(__u32 i, struct scratch **ctx);
 
 /* The directory that the script's name is looked up from, as sc->hash. Returns
  * 0 when it cannot be named. */
-static __always_inline int script_base(struct scratch *sc, struct task_struct *task)
+static __always_inline int script_base(struct scratch *sc)
 {
 	struct scratch *p = sc;
+	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
 	struct dentry *d = BPF_CORE_READ(task, fs, root.dentry);
 	__u64 root_ino = sc->root_ino;
 
@@ -254,7 +255,7 @@ static __always_inline int script_base(struct scratch *sc, struct task_struct *t
 }
 
 /* The bits of the script that an interpreter is given by its arguments. */
-__noinline int find_script(struct scratch *sc, __u64 task)
+__noinline int find_script(struct scratch *sc)
 {
 	struct scratch *p = sc;
 	__u64 hash, dir_hash;
@@ -275,7 +276,7 @@ __noinline int find_script(struct scratch *sc, __u64 task)
 		return 0;
 	sc->g_found = FIT_NO;
 	sc->quiet = 1;
-	if (script_base(sc, (struct task_struct *)task)) {
+	if (script_base(sc)) {
 		sc->g_len = 0;
 		bpf_loop(ARGS_BUF, script_step, &p, 0);
 	}
@@ -360,14 +361,14 @@ static long narrow_step(__u32 i, struct scratch **ctx)
 }
 
 /* Adds what the conditional rules say whose conditions hold. */
-static __always_inline void narrow(struct scratch *sc, struct task_struct *task)
+static __always_inline void narrow(struct scratch *sc)
 {
 	struct scratch *p = sc;
 
 	find_first_arg(sc);
 	sc->script = 0;
 	if (sc->flags & C_SCRIPT_RULES)
-		find_script(sc, (__u64)task);
+		find_script(sc);
 	bpf_loop(MAX_PEND, narrow_step, &p, 0);
 }
 

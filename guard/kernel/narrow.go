@@ -236,6 +236,7 @@ func (c *compiler) caller(pattern string, bit uint64) error {
 		}
 	}
 	if r.Match != policy.MatchFile {
+		c.mountsBelow(ruleCaller, r.Match, o, exists, bit)
 		return nil
 	}
 	switch {
@@ -273,7 +274,26 @@ func (c *compiler) script(pattern string, bit uint64) error {
 	for _, p := range places {
 		c.bits(kind, c.h.place(p), 0, bit)
 	}
+	c.mountsBelow(ruleScript, r.Match, o, exists, bit)
 	return nil
+}
+
+// mountsBelow gives what is mounted in a pattern's directory its bit.
+func (c *compiler) mountsBelow(base uint32, match policy.Match, o object, exists bool, bit uint64) {
+	for _, m := range c.r.mounts {
+		_, in := cutTree(o.full, m.point)
+		if !exists || !in || m.point == "/" {
+			continue
+		}
+		p := c.h.place(c.r.at(m, m.point))
+		switch {
+		case match == policy.MatchTree:
+			c.bits(base+ruleTree, p, 0, bit)
+			c.bits(base+ruleFile, p, 0, bit)
+		case match == policy.MatchDir && path.Dir(m.point) == o.full:
+			c.bits(base+ruleFile, p, 0, bit)
+		}
+	}
 }
 
 // nameCaller tells the kernel programs what a running process is among the
