@@ -12,7 +12,7 @@ func (r *ExecRule) narrowed(e *Exec) bool {
 	if r.Users != nil && !slices.Contains(r.Users, e.UID) {
 		return false
 	}
-	if r.Args != nil && !argsMatch(r.Args, e.Args) {
+	if r.Args != nil && !argumentsMatch(r.Args, e.Args) {
 		return false
 	}
 	if r.Parents != nil && !slices.ContainsFunc(r.Parents, func(p string) bool {
@@ -49,7 +49,7 @@ func PathRule(pattern string) ExecRule {
 // arguments.
 const RestOfArgs = "**"
 
-func argsMatch(patterns, args []string) bool {
+func argumentsMatch(patterns, args []string) bool {
 	for i, p := range patterns {
 		if p == RestOfArgs && i == len(patterns)-1 {
 			return true
