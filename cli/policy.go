@@ -27,20 +27,21 @@ import (
 func policyCommand(env *Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "policy",
-		Short: "Check, explain, learn, compare and apply policies",
+		Short: "Check, test, explain, learn, compare and apply policies",
 		Long: `Policies are YAML files: in Git, in the folder of gabion up, or sent by apply.
 FILE may be a file, a folder (its *.yaml, *.yml and *.json), or - for standard
 input. ID is kind/namespace/name, as gabion policy list prints it.
 
-Without a running gabion: lint; explain of a described workload; learn from a
+Without a running gabion: lint; test; explain of a described workload; learn from a
 file; diff with --against. The others ask the one that runs.`,
 		Example: `  gabion policy learn shop/checkout > policies/checkout.yaml
   gabion policy lint policies/
+  gabion policy test policies/
   gabion policy diff policies/
   gabion policy apply policies/checkout.yaml
   gabion policy promote WorkloadPolicy/shop/checkout Protect`,
 	}
-	cmd.AddCommand(lintCommand(env), explainCommand(env), learnCommand(env), diffCommand(env), applyCommand(env),
+	cmd.AddCommand(lintCommand(env), casesCommand(env), explainCommand(env), learnCommand(env), diffCommand(env), applyCommand(env),
 		forecastCommand(env), promoteCommand(env), deleteCommand(env), listPoliciesCommand(env))
 	return cmd
 }

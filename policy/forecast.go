@@ -258,6 +258,8 @@ func (f *forecaster) event(e *event.Event) {
 	}
 	f.oldest(e.First)
 	switch e.Kind {
+	case event.FileAccess, event.CapabilityUse, event.Hardening:
+		f.runtimeEvent(e)
 	case event.ProcessExec, event.ProcessDrift, event.ProcessFileless:
 		if f.plan.Process == nil || e.Path == "" {
 			return
@@ -267,6 +269,12 @@ func (f *forecaster) event(e *event.Event) {
 			Path: e.Path, Applet: e.Evidence["applet"], Changed: has("changed"),
 			InImage:  e.Kind == event.ProcessExec && !has("drift") && e.Evidence["inImage"] != "false",
 			Fileless: e.Kind == event.ProcessFileless || has("fileless"),
+		}
+		if e.Process != nil {
+			x.Parent, x.UID = e.Process.ParentExe, e.Process.UID
+			if len(e.Process.Args) > 1 {
+				x.Args = e.Process.Args[1:]
+			}
 		}
 		what := x.Path
 		if x.Applet != "" {

@@ -29,6 +29,7 @@ type Set struct {
 	// Policies and exceptions by namespace; "" has those of cluster scope.
 	policies   map[string][]*policySource
 	exceptions map[string][]*exceptionSource
+	tests      []*testSource
 	// reasons are the words an author gave for a rule.
 	reasons map[event.RuleRef]string
 }
@@ -186,6 +187,10 @@ func (s *Set) index(d *v1alpha1.Document) {
 			x.drift = append(x.drift, r.exec(at("spec.rules.drift", i), v1alpha1.ProcessRule{Path: rule.Path, Reason: rule.Reason}))
 		}
 		s.exceptions[namespace] = append(s.exceptions[namespace], x)
+		return
+	}
+	if t, ok := d.Object.(*v1alpha1.PolicyTest); ok {
+		s.tests = append(s.tests, newTestSource(d, t))
 		return
 	}
 	spec := v1alpha1.Policy(d.Object)

@@ -177,5 +177,12 @@ func checkSwitches(o v1alpha1.Object) []*v1alpha1.Error {
 			check(at("spec.rules.hardening", i)+".switch", e.Spec.Rules.Hardening[i].Switch)
 		}
 	}
+	if t, ok := o.(*v1alpha1.PolicyTest); ok {
+		for i := range t.Spec.Cases {
+			if h := t.Spec.Cases[i].Hardening; h != nil {
+				check(at("spec.cases", i)+".hardening.switch", h.Switch)
+			}
+		}
+	}
 	return errs
 }

@@ -12,13 +12,15 @@ const (
 	KindResponsePolicy        = "ResponsePolicy"
 	KindProfile               = "Profile"
 	KindScanTarget            = "ScanTarget"
+	KindPolicyTest            = "PolicyTest"
 )
 
 // DefaultNamespace is where a namespaced document without a namespace belongs.
 const DefaultNamespace = "default"
 
 // Object is any document of the language: one of *WorkloadPolicy,
-// *ClusterWorkloadPolicy, *Exception, *ResponsePolicy, *Profile, *ScanTarget.
+// *ClusterWorkloadPolicy, *Exception, *ResponsePolicy, *Profile, *ScanTarget,
+// *PolicyTest.
 type Object interface {
 	metav1.Object
 	// Meta gives the document's type and metadata for reading and writing.
@@ -55,6 +57,11 @@ func (t *ScanTarget) Meta() (*metav1.TypeMeta, *metav1.ObjectMeta) {
 	return &t.TypeMeta, &t.ObjectMeta
 }
 
+// Meta implements Object.
+func (t *PolicyTest) Meta() (*metav1.TypeMeta, *metav1.ObjectMeta) {
+	return &t.TypeMeta, &t.ObjectMeta
+}
+
 // newObject makes an empty document of a kind, or nil for an unknown kind.
 func newObject(kind string) Object {
 	switch kind {
@@ -70,6 +77,8 @@ func newObject(kind string) Object {
 		return new(Profile)
 	case KindScanTarget:
 		return new(ScanTarget)
+	case KindPolicyTest:
+		return new(PolicyTest)
 	}
 	return nil
 }
@@ -78,7 +87,7 @@ func newObject(kind string) Object {
 func Kinds() []string {
 	return []string{
 		KindWorkloadPolicy, KindClusterWorkloadPolicy, KindException, KindResponsePolicy, KindProfile,
-		KindScanTarget,
+		KindScanTarget, KindPolicyTest,
 	}
 }
 
@@ -98,7 +107,7 @@ func Namespace(o Object) string {
 	switch t.Kind {
 	case KindClusterWorkloadPolicy, KindScanTarget:
 		return ""
-	case KindWorkloadPolicy, KindProfile:
+	case KindWorkloadPolicy, KindProfile, KindPolicyTest:
 		if m.Namespace == "" {
 			return DefaultNamespace
 		}

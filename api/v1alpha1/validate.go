@@ -36,6 +36,8 @@ func validate(o Object) []*Error {
 		c.profile(&p.Spec)
 	case *ScanTarget:
 		c.scanTarget(&p.Spec)
+	case *PolicyTest:
+		c.policyTest(&p.Spec, Namespace(p))
 	}
 	return c.errs
 }
