@@ -23,7 +23,7 @@ scripts/check-generated.sh || status=1
 
 step "tests${GABION_REQUIRE:+ (required here: $GABION_REQUIRE)}"
 go build -o bin/summary ./test/summary || exit 1
-machine='/(guard/kernel|guard/firewall|guard/container|guard/agent|internal/cgroup|internal/minicontainer|scenario|test/e2e|test/workloads|test/vm)(/|$)'
+machine='/(guard/kernel|guard/firewall|guard/container|guard/agent|internal/cgroup|internal/minicontainer|scenario|test/e2e|test/attacks|test/workloads|test/vm)(/|$)'
 {
 	go test -json -timeout 20m "$@" $(go list ./... | grep -vE "$machine") 2>&1
 	go test -json -timeout 20m -p 1 "$@" $(go list ./... | grep -E "$machine") 2>&1

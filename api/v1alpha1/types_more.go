@@ -200,6 +200,10 @@ type ProfileSpec struct {
 	LastSeen metav1.Time `json:"lastSeen,omitzero"`
 	// Processes are the programs that ran.
 	Processes []LearnedProcess `json:"processes,omitempty"`
+	// Files are the directories whose files were used, on nodes that can see it.
+	Files []LearnedFile `json:"files,omitempty"`
+	// Capabilities are those that were used, on nodes that can see it.
+	Capabilities []LearnedCapability `json:"capabilities,omitempty"`
 	// Egress are the connections that were made.
 	Egress []LearnedPeer `json:"egress,omitempty"`
 	// Ingress are the connections that were accepted.
@@ -215,6 +219,12 @@ type LearnedImage struct {
 	Reference string `json:"reference,omitempty"`
 	// Digest is "sha256:...", when the runtime tells.
 	Digest string `json:"digest,omitempty"`
+	// Containers is how many different containers ran it.
+	Containers int `json:"containers,omitempty"`
+	// FirstSeen and LastSeen bound what was observed of it.
+	FirstSeen metav1.Time `json:"firstSeen,omitzero"`
+	// LastSeen is the time of the latest observation.
+	LastSeen metav1.Time `json:"lastSeen,omitzero"`
 }
 
 // LearnedProcess is a program that ran, as started by one parent.
@@ -228,6 +238,52 @@ type LearnedProcess struct {
 	Parent string `json:"parent,omitempty"`
 	// NotInImage is true when the image does not have this program unchanged.
 	NotInImage bool `json:"notInImage,omitempty"`
+	// Args are the arguments it was first seen with in each container, without
+	// its own name: what looks made up for one run is "*", a last "**" stands
+	// for more, and values of options that hold secrets are "*".
+	Args [][]string `json:"args,omitempty"`
+	// Users are the numbers of the users who started it.
+	Users []uint32 `json:"users,omitempty"`
+	// Images are those under which it was seen, by the first twelve digits of
+	// their digests, or by reference. Default: all images of the profile.
+	Images []string `json:"images,omitempty"`
+	// Count is how many first observations were merged into this entry.
+	Count uint64 `json:"count"`
+	// FirstSeen and LastSeen bound the observations.
+	FirstSeen metav1.Time `json:"firstSeen"`
+	// LastSeen is the time of the latest observation.
+	LastSeen metav1.Time `json:"lastSeen"`
+}
+
+// LearnedFile is a directory whose files were used by one program.
+type LearnedFile struct {
+	// Directory is as the container sees it. A part that looks made up for one
+	// run, or stands for many directories, is generalised: it ends in "/**".
+	Directory string `json:"directory"`
+	// Program is what used them.
+	Program string `json:"program,omitempty"`
+	// Access says how.
+	Access AccessList `json:"access"`
+	// Images are those under which it was seen, by the first twelve digits of
+	// their digests, or by reference. Default: all images of the profile.
+	Images []string `json:"images,omitempty"`
+	// Count is how many first observations were merged into this entry.
+	Count uint64 `json:"count"`
+	// FirstSeen and LastSeen bound the observations.
+	FirstSeen metav1.Time `json:"firstSeen"`
+	// LastSeen is the time of the latest observation.
+	LastSeen metav1.Time `json:"lastSeen"`
+}
+
+// LearnedCapability is a Linux capability that one program used.
+type LearnedCapability struct {
+	// Name is without "CAP_": "NET_BIND_SERVICE".
+	Name string `json:"name"`
+	// Program is what used it.
+	Program string `json:"program,omitempty"`
+	// Images are those under which it was seen, by the first twelve digits of
+	// their digests, or by reference. Default: all images of the profile.
+	Images []string `json:"images,omitempty"`
 	// Count is how many first observations were merged into this entry.
 	Count uint64 `json:"count"`
 	// FirstSeen and LastSeen bound the observations.
@@ -244,6 +300,9 @@ type LearnedPeer struct {
 	Address string `json:"address,omitempty"`
 	// Port is the destination's protocol and port ("tcp/5432").
 	Port Port `json:"port"`
+	// Images are those under which it was seen, by the first twelve digits of
+	// their digests, or by reference. Default: all images of the profile.
+	Images []string `json:"images,omitempty"`
 	// Count is how many first observations were merged into this entry.
 	Count uint64 `json:"count"`
 	// FirstSeen and LastSeen bound the observations.
@@ -260,4 +319,8 @@ type ProfileTruncated struct {
 	Egress uint64 `json:"egress,omitempty"`
 	// Ingress connections that were accepted and are not listed.
 	Ingress uint64 `json:"ingress,omitempty"`
+	// Files that were used and are not listed.
+	Files uint64 `json:"files,omitempty"`
+	// Capabilities that were used and are not listed.
+	Capabilities uint64 `json:"capabilities,omitempty"`
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/gabion-dev/gabion/event"
 	"github.com/gabion-dev/gabion/guard"
+	"github.com/gabion-dev/gabion/guard/profile"
 	"github.com/gabion-dev/gabion/policy"
 	"github.com/gabion-dev/gabion/workload"
 )
@@ -174,13 +175,13 @@ func (a *Agent) Observed(o guard.Observation) {
 	c, plan := e.c, e.plan
 	peer, _ := a.neighbours.Lookup(o.Peer)
 	if l := a.profiles[c.Workload]; l != nil {
-		l.p.Observe(o, peer)
+		l.p.Observe(o, peer, profile.ImageKey(&c))
 		l.dirty = true
 	}
 	a.mu.Unlock()
 	a.detectObservation(c, o, peer)
 
-	ev := a.about(c, o.Kind, "seen", o.Path, o.Applet, o.Process.ParentExe, o.Peer.String(), strconv.Itoa(int(o.PeerPort)), strconv.Itoa(int(o.LocalPort)), strconv.Itoa(int(o.Protocol)))
+	ev := a.about(c, o.Kind, "seen", o.Path, o.Applet, o.Operation, o.Process.ParentExe, o.Peer.String(), strconv.Itoa(int(o.PeerPort)), strconv.Itoa(int(o.LocalPort)), strconv.Itoa(int(o.Protocol)))
 	ev.First, ev.Last = o.Time.UTC(), o.Time.UTC()
 	ev.Effect, ev.Path = event.Observed, o.Path
 	p := o.Process
@@ -204,6 +205,12 @@ func (a *Agent) Observed(o guard.Observation) {
 	case event.NetworkAccept:
 		ev.Peer = &event.Peer{Addr: o.Peer, LocalPort: o.LocalPort, Protocol: protocolName(o.Protocol), Workload: peer}
 		ev.Message = fmt.Sprintf("%s is reached on %s/%d by %s for the first time", c.Workload, ev.Peer.Protocol, o.LocalPort, peerName(ev.Peer))
+	case event.FileAccess:
+		ev.Evidence["access"] = o.Operation
+		ev.Message = fmt.Sprintf("%s uses files in %s for the first time: %s, by %s", c.Workload, o.Path, o.Operation, o.Process.Exe)
+	case event.CapabilityUse:
+		ev.Evidence["capability"] = o.Operation
+		ev.Message = fmt.Sprintf("%s uses the capability %s for the first time, by %s", c.Workload, o.Operation, o.Process.Exe)
 	default:
 		ev.Message = fmt.Sprintf("%s runs %s for the first time", c.Workload, programWords(o.Path, o.Applet))
 	}

@@ -30,7 +30,7 @@ type peerKey struct {
 }
 
 // observe merges one observation and returns how many found no room.
-func (p *peers) observe(o guard.Observation, ref workload.Ref, port uint16, inbound bool) uint64 {
+func (p *peers) observe(o guard.Observation, ref workload.Ref, image string, port uint16, inbound bool) uint64 {
 	addr := o.Peer.Unmap()
 	if ignored(addr) {
 		return 0
@@ -57,7 +57,7 @@ func (p *peers) observe(o guard.Observation, ref workload.Ref, port uint16, inbo
 		s = &seen{}
 		p.entries[k] = s
 	}
-	s.add(1, o.Time, o.Time)
+	s.add(1, o.Time, o.Time, image)
 	if hasPorts && port >= ephemeralLow {
 		p.mergePorts(k, name)
 	}
@@ -136,8 +136,7 @@ func (p *peers) merge(into peerKey, from []peerKey) {
 		sum = &seen{}
 	}
 	for _, k := range from {
-		s := p.entries[k]
-		sum.add(s.count, s.first, s.last)
+		sum.merge(p.entries[k])
 		delete(p.entries, k)
 	}
 	p.entries[into] = sum
@@ -180,10 +179,10 @@ func protocolName(n uint8) (name string, hasPorts bool) {
 	return "", false
 }
 
-func (p *peers) list() []v1alpha1.LearnedPeer {
+func (p *peers) list(images []v1alpha1.LearnedImage) []v1alpha1.LearnedPeer {
 	var out []v1alpha1.LearnedPeer
 	for k, s := range p.entries {
-		e := v1alpha1.LearnedPeer{Port: k.port, Count: s.count, FirstSeen: stamp(s.first), LastSeen: stamp(s.last)}
+		e := v1alpha1.LearnedPeer{Port: k.port, Images: s.named(images), Count: s.count, FirstSeen: stamp(s.first), LastSeen: stamp(s.last)}
 		switch {
 		case k.name != "":
 			e.Workload = &v1alpha1.WorkloadPeer{Namespace: k.namespace, Name: k.name}
@@ -207,7 +206,7 @@ func peerName(p v1alpha1.LearnedPeer) string {
 	return p.Address
 }
 
-func (p *peers) load(e v1alpha1.LearnedPeer) error {
+func (p *peers) load(e v1alpha1.LearnedPeer, images []v1alpha1.LearnedImage) error {
 	k := peerKey{port: e.Port}
 	if _, err := e.Port.Ranges(); err != nil {
 		return err
@@ -224,6 +223,6 @@ func (p *peers) load(e v1alpha1.LearnedPeer) error {
 	if p.entries[k] == nil {
 		p.entries[k] = &seen{}
 	}
-	p.entries[k].add(e.Count, e.FirstSeen.Time, e.LastSeen.Time)
+	p.entries[k].add(e.Count, e.FirstSeen.Time, e.LastSeen.Time, meant(e.Images, images)...)
 	return nil
 }

@@ -28,8 +28,11 @@ import (
 const (
 	MaxProcesses = 1024 // entries
 	MaxPeers     = 1024 // entries, each way
-	MaxImages    = 64
-	maxRecent    = 64 // containers remembered by name
+	MaxFiles     = 2048
+	// MaxCapabilities bounds pairs of a capability and a program.
+	MaxCapabilities = 256
+	MaxImages       = 64
+	maxRecent       = 64 // containers remembered by name
 )
 
 // Profile is what was learned of one workload so far. It is not safe for
@@ -42,10 +45,13 @@ type Profile struct {
 	recent     []string
 	first      time.Time
 	last       time.Time
-	processes  map[processKey]*seen
-	egress     peers
-	ingress    peers
-	truncated  v1alpha1.ProfileTruncated
+	processes  map[processKey]*process
+	files      map[fileKey]*fileUse
+	// capabilities that were used.
+	capabilities map[capKey]*seen
+	egress       peers
+	ingress      peers
+	truncated    v1alpha1.ProfileTruncated
 }
 
 type processKey struct {
@@ -53,26 +59,17 @@ type processKey struct {
 	notInImage           bool
 }
 
-// seen is how often and when.
-type seen struct {
-	count       uint64
-	first, last time.Time
-}
-
-func (s *seen) add(count uint64, first, last time.Time) {
-	s.count += count
-	if s.first.IsZero() || !first.IsZero() && first.Before(s.first) {
-		s.first = first
-	}
-	if last.After(s.last) {
-		s.last = last
-	}
+type process struct {
+	seen
+	args  [][]string
+	users []uint32 // sorted
 }
 
 // New starts a profile of nothing.
 func New(ref workload.Ref) *Profile {
 	return &Profile{
-		ref: ref, processes: map[processKey]*seen{},
+		ref: ref, processes: map[processKey]*process{},
+		files: map[fileKey]*fileUse{}, capabilities: map[capKey]*seen{},
 		egress:  peers{entries: map[peerKey]*seen{}},
 		ingress: peers{entries: map[peerKey]*seen{}},
 	}
@@ -87,40 +84,78 @@ func (p *Profile) Container(c workload.Container, now time.Time) {
 	if p.ref.Kind == "" {
 		p.ref.Kind = c.Workload.Kind
 	}
-	if id := c.Short(); !slices.Contains(p.recent, id) {
+	fresh := !slices.Contains(p.recent, c.Short())
+	if fresh {
 		if p.containers == 0 {
 			p.labels = maps.Clone(c.Labels)
 		} else {
 			maps.DeleteFunc(p.labels, func(k, v string) bool { have, ok := c.Labels[k]; return !ok || have != v })
 		}
 		p.containers++
-		p.recent = append(p.recent, id)
+		p.recent = append(p.recent, c.Short())
 		if len(p.recent) > maxRecent {
 			p.recent = slices.Delete(p.recent, 0, len(p.recent)-maxRecent)
 		}
 	}
-	image := v1alpha1.LearnedImage{Reference: c.Image, Digest: c.ImageDigest}
-	if image != (v1alpha1.LearnedImage{}) && !slices.Contains(p.images, image) {
-		p.images = append(p.images, image)
-		if len(p.images) > MaxImages {
-			p.images = slices.Delete(p.images, 0, 1) // the oldest says least
+	p.image(&c, now, fresh)
+}
+
+// image notes that a container of an image runs.
+func (p *Profile) image(c *workload.Container, now time.Time, fresh bool) {
+	if c.Image == "" && c.ImageDigest == "" {
+		return
+	}
+	i := slices.IndexFunc(p.images, func(have v1alpha1.LearnedImage) bool {
+		return have.Reference == c.Image && have.Digest == c.ImageDigest
+	})
+	if i < 0 {
+		p.images = append(p.images, v1alpha1.LearnedImage{Reference: c.Image, Digest: c.ImageDigest, FirstSeen: stamp(now)})
+		p.dropImages()
+		i = len(p.images) - 1
+		fresh = true
+	}
+	im := &p.images[i]
+	if fresh {
+		im.Containers++
+	}
+	if t := stamp(now); im.LastSeen.Before(&t) {
+		im.LastSeen = t
+	}
+}
+
+// dropImages forgets the images that were seen last the longest ago.
+func (p *Profile) dropImages() {
+	for len(p.images) > MaxImages {
+		oldest := 0
+		for i := range p.images {
+			if p.images[i].LastSeen.Before(&p.images[oldest].LastSeen) && i < len(p.images)-1 {
+				oldest = i
+			}
 		}
+		p.images = slices.Delete(p.images, oldest, oldest+1)
 	}
 }
 
 // Observe merges one first observation. Peer is the workload at the other end
-// of a network observation; zero when it is none known here.
-func (p *Profile) Observe(o guard.Observation, peer workload.Ref) {
+// of a network observation; zero when it is none known here. Image is the
+// ImageKey of the container.
+func (p *Profile) Observe(o guard.Observation, peer workload.Ref, image string) {
 	switch o.Kind {
 	case event.ProcessExec, event.ProcessDrift, event.ProcessFileless:
 		p.touch(o.Time)
-		p.exec(o)
+		p.exec(o, image)
 	case event.NetworkConnect:
 		p.touch(o.Time)
-		p.truncated.Egress += p.egress.observe(o, peer, o.PeerPort, false)
+		p.truncated.Egress += p.egress.observe(o, peer, image, o.PeerPort, false)
 	case event.NetworkAccept:
 		p.touch(o.Time)
-		p.truncated.Ingress += p.ingress.observe(o, peer, o.LocalPort, true)
+		p.truncated.Ingress += p.ingress.observe(o, peer, image, o.LocalPort, true)
+	case event.FileAccess:
+		p.touch(o.Time)
+		p.file(o, image)
+	case event.CapabilityUse:
+		p.touch(o.Time)
+		p.capability(o, image)
 	}
 }
 
@@ -136,7 +171,7 @@ func (p *Profile) touch(t time.Time) {
 	}
 }
 
-func (p *Profile) exec(o guard.Observation) {
+func (p *Profile) exec(o guard.Observation, image string) {
 	k := processKey{path: o.Path, applet: o.Applet, parent: o.Process.ParentExe, notInImage: !o.InImage}
 	if k.notInImage {
 		k.path = Generalise(k.path)
@@ -148,10 +183,22 @@ func (p *Profile) exec(o guard.Observation) {
 			p.truncated.Processes++
 			return
 		}
-		s = &seen{}
+		s = &process{}
 		p.processes[k] = s
 	}
-	s.add(1, o.Time, o.Time)
+	s.add(1, o.Time, o.Time, image)
+	if n := len(o.Process.Args); n > 0 {
+		s.args = addArgs(s.args, GeneraliseArgs(o.Process.Args[1:]))
+	}
+	s.addUsers([]uint32{o.Process.UID})
+}
+
+// addUsers keeps the lowest numbers when there are too many.
+func (s *process) addUsers(users []uint32) {
+	s.users = append(s.users, users...)
+	slices.Sort(s.users)
+	s.users = slices.Compact(s.users)
+	s.users = s.users[:min(len(s.users), maxUsers)]
 }
 
 // Snapshot gives the document, sorted so that equal profiles are equal text.
@@ -163,12 +210,14 @@ func (p *Profile) Snapshot() v1alpha1.Profile {
 			WorkloadKind: p.ref.Kind, Labels: maps.Clone(p.labels), Images: slices.Clone(p.images),
 			Containers: p.containers, RecentContainers: slices.Clone(p.recent),
 			FirstSeen: stamp(p.first), LastSeen: stamp(p.last),
-			Egress: p.egress.list(), Ingress: p.ingress.list(),
+			Files: p.listFiles(), Capabilities: p.listCapabilities(),
+			Egress: p.egress.list(p.images), Ingress: p.ingress.list(p.images),
 		},
 	}
 	for k, s := range p.processes {
 		doc.Spec.Processes = append(doc.Spec.Processes, v1alpha1.LearnedProcess{
 			Path: k.path, Applet: k.applet, Parent: k.parent, NotInImage: k.notInImage,
+			Args: slices.Clone(s.args), Users: slices.Clone(s.users), Images: s.named(p.images),
 			Count: s.count, FirstSeen: stamp(s.first), LastSeen: stamp(s.last),
 		})
 	}
@@ -186,19 +235,45 @@ func (p *Profile) Snapshot() v1alpha1.Profile {
 // FromDocument takes up learning where a snapshot left off.
 func FromDocument(doc v1alpha1.Profile) (*Profile, error) {
 	spec := &doc.Spec
-	if len(spec.Processes) > MaxProcesses || len(spec.Egress) > MaxPeers || len(spec.Ingress) > MaxPeers {
+	if len(spec.Processes) > MaxProcesses || len(spec.Egress) > MaxPeers || len(spec.Ingress) > MaxPeers ||
+		len(spec.Files) > MaxFiles || len(spec.Capabilities) > MaxCapabilities || len(spec.Images) > MaxImages || len(spec.RecentContainers) > maxRecent {
 		return nil, fmt.Errorf("load profile %s/%s: it has more entries than a profile may have", doc.Namespace, doc.Name)
 	}
 	p := New(workload.Ref{Namespace: doc.Namespace, Name: doc.Name, Kind: spec.WorkloadKind})
 	p.labels, p.images = maps.Clone(spec.Labels), slices.Clone(spec.Images)
+	for i := range p.images {
+		p.images[i].FirstSeen, p.images[i].LastSeen = stamp(p.images[i].FirstSeen.Time), stamp(p.images[i].LastSeen.Time)
+	}
 	p.containers, p.recent = spec.Containers, slices.Clone(spec.RecentContainers)
 	p.first, p.last = spec.FirstSeen.Time, spec.LastSeen.Time
 	for _, e := range spec.Processes {
 		k := processKey{e.Path, e.Applet, e.Parent, e.NotInImage}
 		if p.processes[k] == nil {
-			p.processes[k] = &seen{}
+			p.processes[k] = &process{}
 		}
-		p.processes[k].add(e.Count, e.FirstSeen.Time, e.LastSeen.Time)
+		s := p.processes[k]
+		s.add(e.Count, e.FirstSeen.Time, e.LastSeen.Time, meant(e.Images, p.images)...)
+		for _, args := range e.Args {
+			s.args = addArgs(s.args, GeneraliseArgs(args))
+		}
+		s.addUsers(e.Users)
+	}
+	for _, e := range spec.Files {
+		k := fileKey{e.Directory, e.Program}
+		if p.files[k] == nil {
+			p.files[k] = &fileUse{access: map[v1alpha1.AccessWord]bool{}}
+		}
+		p.files[k].add(e.Count, e.FirstSeen.Time, e.LastSeen.Time, meant(e.Images, p.images)...)
+		for _, w := range e.Access {
+			p.files[k].access[w] = true
+		}
+	}
+	for _, e := range spec.Capabilities {
+		k := capKey{e.Name, e.Program}
+		if p.capabilities[k] == nil {
+			p.capabilities[k] = &seen{}
+		}
+		p.capabilities[k].add(e.Count, e.FirstSeen.Time, e.LastSeen.Time, meant(e.Images, p.images)...)
 	}
 	for _, side := range []struct {
 		from []v1alpha1.LearnedPeer
@@ -206,7 +281,7 @@ func FromDocument(doc v1alpha1.Profile) (*Profile, error) {
 		name string
 	}{{spec.Egress, &p.egress, "egress"}, {spec.Ingress, &p.ingress, "ingress"}} {
 		for i, e := range side.from {
-			if err := side.into.load(e); err != nil {
+			if err := side.into.load(e, p.images); err != nil {
 				return nil, fmt.Errorf("load profile %s/%s: spec.%s[%d]: %w", doc.Namespace, doc.Name, side.name, i, err)
 			}
 		}

@@ -43,15 +43,15 @@ func TestProfile(t *testing.T) {
 	p.Container(c, start.Add(time.Minute))
 	c.ID, c.Labels = "bbbbbbbbbbbbbbbb", map[string]string{"app": "checkout", "pod": "b"}
 	p.Container(c, start.Add(time.Hour))
-	p.Observe(exec("/usr/bin/node", "", true, 0), workload.Ref{})
-	p.Observe(exec("/usr/bin/node", "", true, time.Second), workload.Ref{})
-	p.Observe(exec("/tmp/build-8f3a91c2/run", "/usr/bin/node", false, 0), workload.Ref{})
-	p.Observe(conn(event.NetworkConnect, "10.0.0.9", 6, 5432), db)
-	p.Observe(conn(event.NetworkConnect, "::ffff:10.0.0.10", 6, 5432), db)
-	p.Observe(conn(event.NetworkConnect, "192.0.2.1", 17, 53), workload.Ref{})
-	p.Observe(conn(event.NetworkConnect, "127.0.0.1", 6, 1), workload.Ref{})
-	p.Observe(conn(event.NetworkAccept, "10.0.0.3", 6, 8080), workload.Ref{Namespace: "shop", Name: "web"})
-	p.Observe(conn(event.NetworkConnect, "192.0.2.1", 47, 0), workload.Ref{})
+	p.Observe(exec("/usr/bin/node", "", true, 0), workload.Ref{}, "shop/checkout:1")
+	p.Observe(exec("/usr/bin/node", "", true, time.Second), workload.Ref{}, "shop/checkout:1")
+	p.Observe(exec("/tmp/build-8f3a91c2/run", "/usr/bin/node", false, 0), workload.Ref{}, "shop/checkout:1")
+	p.Observe(conn(event.NetworkConnect, "10.0.0.9", 6, 5432), db, "shop/checkout:1")
+	p.Observe(conn(event.NetworkConnect, "::ffff:10.0.0.10", 6, 5432), db, "shop/checkout:1")
+	p.Observe(conn(event.NetworkConnect, "192.0.2.1", 17, 53), workload.Ref{}, "shop/checkout:1")
+	p.Observe(conn(event.NetworkConnect, "127.0.0.1", 6, 1), workload.Ref{}, "shop/checkout:1")
+	p.Observe(conn(event.NetworkAccept, "10.0.0.3", 6, 8080), workload.Ref{Namespace: "shop", Name: "web"}, "shop/checkout:1")
+	p.Observe(conn(event.NetworkConnect, "192.0.2.1", 47, 0), workload.Ref{}, "shop/checkout:1")
 
 	got := p.Snapshot()
 	yaml, err := v1alpha1.Encode(&got, nil)
@@ -68,7 +68,10 @@ spec:
   labels:
     app: checkout
   images:
-    - {reference: 'shop/checkout:1'}
+    - reference: shop/checkout:1
+      containers: 2
+      firstSeen: 2026-11-24T10:00:00Z
+      lastSeen: 2026-11-24T11:00:00Z
   containers: 2
   recentContainers: [aaaaaaaaaaaa, bbbbbbbbbbbb]
   firstSeen: 2026-11-24T10:00:00Z
@@ -77,10 +80,12 @@ spec:
     - path: /tmp/**
       parent: /usr/bin/node
       notInImage: true
+      users: [0]
       count: 1
       firstSeen: 2026-11-24T10:00:00Z
       lastSeen: 2026-11-24T10:00:00Z
     - path: /usr/bin/node
+      users: [0]
       count: 2
       firstSeen: 2026-11-24T10:00:00Z
       lastSeen: 2026-11-24T10:00:01Z
@@ -129,10 +134,10 @@ spec:
 func TestGeneralisePeers(t *testing.T) {
 	p := New(shop)
 	for i := range 40 {
-		p.Observe(conn(event.NetworkAccept, fmt.Sprintf("198.51.%d.7", i), 6, 443), workload.Ref{})
-		p.Observe(conn(event.NetworkConnect, fmt.Sprintf("203.0.113.%d", i), 6, 443), workload.Ref{})
-		p.Observe(conn(event.NetworkConnect, "10.0.0.9", 6, uint16(40000+i)), db)
-		p.Observe(conn(event.NetworkConnect, fmt.Sprintf("2001:db8::%x", i+1), 17, 443), workload.Ref{})
+		p.Observe(conn(event.NetworkAccept, fmt.Sprintf("198.51.%d.7", i), 6, 443), workload.Ref{}, "-")
+		p.Observe(conn(event.NetworkConnect, fmt.Sprintf("203.0.113.%d", i), 6, 443), workload.Ref{}, "-")
+		p.Observe(conn(event.NetworkConnect, "10.0.0.9", 6, uint16(40000+i)), db, "-")
+		p.Observe(conn(event.NetworkConnect, fmt.Sprintf("2001:db8::%x", i+1), 17, 443), workload.Ref{}, "-")
 	}
 	var got []string
 	spec := p.Snapshot().Spec
@@ -155,10 +160,10 @@ func TestGeneralisePeers(t *testing.T) {
 func TestBound(t *testing.T) {
 	p := New(shop)
 	for i := range MaxProcesses + 10 {
-		p.Observe(exec(fmt.Sprintf("/opt/p%d", i), "", true, 0), workload.Ref{})
-		p.Observe(conn(event.NetworkConnect, "10.0.0.1", 6, uint16(1+i)), workload.Ref{})
+		p.Observe(exec(fmt.Sprintf("/opt/p%d", i), "", true, 0), workload.Ref{}, "-")
+		p.Observe(conn(event.NetworkConnect, "10.0.0.1", 6, uint16(1+i)), workload.Ref{}, "-")
 	}
-	p.Observe(exec("/opt/p0", "", true, time.Minute), workload.Ref{}) // known: still counted
+	p.Observe(exec("/opt/p0", "", true, time.Minute), workload.Ref{}, "-") // known: still counted
 	spec := p.Snapshot().Spec
 	if len(spec.Processes) != MaxProcesses || spec.Truncated == nil || spec.Truncated.Processes != 10 || spec.Truncated.Egress != 10 {
 		t.Errorf("%d processes, truncated %+v", len(spec.Processes), spec.Truncated)

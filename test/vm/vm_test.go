@@ -36,8 +36,8 @@ const withoutBPF = "landlock,lockdown,yama,loadpin,safesetid,integrity,apparmor"
 var guests = []guest{
 	{"6.1", "6.1", "", has, all},
 	{"6.12", "6.12", "", has + ",tcx floor", all},
-	{"6.1-nobpf", "6.1", withoutBPF, has, []string{"guard/kernel"}},
-	{"6.12-nobpf", "6.12", withoutBPF, has, []string{"guard/kernel"}},
+	{"6.1-nobpf", "6.1", withoutBPF, has, []string{"guard/kernel", "test/attacks"}},
+	{"6.12-nobpf", "6.12", withoutBPF, has, []string{"guard/kernel", "test/attacks"}},
 }
 
 type guest struct {
@@ -46,7 +46,7 @@ type guest struct {
 	suites            []string
 }
 
-var all = []string{"internal/cgroup", "internal/minicontainer", "guard/kernel", "guard/firewall", "guard/container"}
+var all = []string{"internal/cgroup", "internal/minicontainer", "guard/kernel", "guard/firewall", "guard/container", "test/attacks"}
 
 // without are the tests that need what guests do not have, or measure what
 // emulation cannot.
@@ -62,6 +62,7 @@ var core = map[string]string{
 	"internal/cgroup":        ".",
 	"internal/minicontainer": "TestInside|TestExec",
 	"guard/kernel":           "TestCanaries|TestKernelAgreesWithDecide|TestMemfd",
+	"test/attacks":           "TestAttacks/core",
 	"guard/firewall":         "TestProbe|TestEgress|TestIngress|TestFloorMeansTheRules",
 }
 

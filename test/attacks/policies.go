@@ -1,0 +1,37 @@
+package attacks
+
+// Namespace of the containers that the policies select.
+const Namespace = "attacks"
+
+// Policies are the documents by name, as a person would write them.
+func Policies() map[string]string {
+	head := func(name string) string {
+		return "apiVersion: gabion.dev/v1alpha1\nkind: WorkloadPolicy\nmetadata: {name: " + name + ", namespace: " + Namespace + "}\nspec:\n  selector: {}\n  mode: Protect\n"
+	}
+	bodies := map[string]string{
+		// Only what the image has.
+		"drift": `  process: {drift: Deny}
+`,
+		// One program by path, others by what they are.
+		"deny": `  process:
+    deny:
+      - {path: /usr/bin/denied}
+      - {path: /opt/tools/**}
+      - {path: /volume/tools/**}
+      - {path: /data/tools/**}
+      - {class: download-tool}
+`,
+		// The whole truth, and the image's only.
+		"list": `  process:
+    drift: Deny
+    allow:
+      - {path: /usr/bin/attacker}
+      - {path: /usr/bin/app}
+`,
+	}
+	out := map[string]string{}
+	for name, body := range bodies {
+		out[name] = head(name) + body
+	}
+	return out
+}
