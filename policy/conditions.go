@@ -50,15 +50,8 @@ func patternCovers(a, b string) bool {
 	if a == Entrypoint || b == Entrypoint {
 		return false
 	}
-	r, d := patternRule(a), patternRule(b)
+	r, d := PathRule(a), PathRule(b)
 	return r.includes(&d)
-}
-
-// patternRule reads a path with its last "/*" or "/**".
-func patternRule(s string) ExecRule {
-	// Decode has checked the path.
-	clean, match, _ := v1alpha1.ParsePath(s)
-	return ExecRule{Match: matchOf(match), Path: clean}
 }
 
 func matchOf(m v1alpha1.PathMatch) Match {
@@ -73,7 +66,7 @@ func matchOf(m v1alpha1.PathMatch) Match {
 
 // rest splits patterns of arguments from their last "**".
 func rest(args []string) (fixed []string, open bool) {
-	if n := len(args); n > 0 && args[n-1] == "**" {
+	if n := len(args); n > 0 && args[n-1] == RestOfArgs {
 		return args[:n-1], true
 	}
 	return args, false
@@ -117,7 +110,7 @@ func argsBoth(r, d []string) ([]string, bool) {
 		}
 	}
 	if ropen && dopen {
-		out = append(out, "**")
+		out = append(out, RestOfArgs)
 	}
 	return out, true
 }

@@ -23,7 +23,7 @@ func (l *linter) conditions(p *policySource) {
 			if parent == Entrypoint || p.listRef == nil {
 				continue
 			}
-			one := patternRule(parent)
+			one := PathRule(parent)
 			if !slices.ContainsFunc(p.allow, func(r execRef) bool { return r.overlaps(&one) }) {
 				l.add("no-effect", a.ref, "allow it too, or take it out of parents", "%s may not run, so it starts nothing", &one)
 			}

@@ -55,7 +55,7 @@ func (r *resolver) file(field, p string, recursive bool, access v1alpha1.AccessL
 	clean, match, _ := v1alpha1.ParseFilePath(p, recursive) // checked by Decode
 	out.FileRule = FileRule{Match: matchOf(match), Path: clean, Access: accessesOf(access)}
 	for _, b := range by {
-		out.By = append(out.By, patternRule(b))
+		out.By = append(out.By, PathRule(b))
 	}
 	return out
 }
@@ -74,7 +74,7 @@ func capabilityBits(names []string) uint64 {
 func (r *resolver) programs(paths []string, ref func(i int) event.RuleRef) []execRef {
 	out := make([]execRef, 0, len(paths))
 	for i, p := range paths {
-		out = append(out, execRef{patternRule(p), ref(i)})
+		out = append(out, execRef{PathRule(p), ref(i)})
 	}
 	return out
 }

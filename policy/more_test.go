@@ -48,6 +48,27 @@ func (w *world) more(f []string) {
 			w.printf("%s: have %s, want %s: %v\n", e.Name, e.Have, e.Want, e.Met)
 		}
 		w.printf("%d judged, %d would be blocked, ready %v: %s\n", p.Judged, p.WouldBlock, p.Ready, p.Summary)
+	case "file":
+		p := w.plan(f[1])
+		if p == nil || p.Files == nil {
+			w.printf("nothing said\n")
+			return
+		}
+		w.decision(p, p.Files.Mode, p.Files.Decide(FileUse{Access: parseAccess(f[2]), Path: f[3], Exec: parseExec(f[4:])}))
+	case "capability":
+		p := w.plan(f[1])
+		n, ok := CapabilityNamed(f[2])
+		if !ok {
+			w.t.Fatalf("no capability %s", f[2])
+		}
+		w.decision(p, p.Capabilities.Mode, p.Capabilities.Decide(n))
+	case "switch":
+		p := w.plan(f[1])
+		s, ok := SwitchNamed(f[2])
+		if !ok {
+			w.t.Fatalf("no switch %s", f[2])
+		}
+		w.decision(p, p.Hardening.Mode, p.Hardening.Decide(s, parseExec(f[3:])))
 	default:
 		w.t.Fatalf("unknown command %s", f[0])
 	}

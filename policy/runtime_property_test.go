@@ -43,25 +43,15 @@ func argsMatch(patterns, args []string) bool {
 	return true
 }
 
-func placeMatch(patterns []string, p string) bool {
-	return slices.ContainsFunc(patterns, func(s string) bool {
-		r := patternRule(s)
-		return s == p || r.Match == MatchFile && r.Path == p || r.holds(p)
-	})
-}
-
-// start is what the conditions of a rule are about.
-type start struct {
-	args           []string
-	parent, script string
-	user           uint32
-}
-
-func conditionsHold(r *ExecRule, s start) bool {
-	return (r.Args == nil || argsMatch(r.Args, s.args)) &&
-		(r.Users == nil || slices.Contains(r.Users, s.user)) &&
-		(r.Scripts == nil || placeMatch(r.Scripts, s.script)) &&
-		(r.Parents == nil || placeMatch(r.Parents, s.parent))
+// begun is a start that the conditions of a rule are about.
+func begun(t *rapid.T) *Exec {
+	return &Exec{
+		Path: "/x", InImage: true,
+		Args:   rapid.SliceOfN(rapid.SampledFrom([]string{"a", "ab", "", "b"}), 0, 3).Draw(t, "args"),
+		Parent: rapid.SampledFrom([]string{"", "/a/x", "/a/b/x", "/b"}).Draw(t, "parent"),
+		Script: rapid.SampledFrom([]string{"", "/s/x", "/s/y/z"}).Draw(t, "script"),
+		UID:    rapid.Uint32Range(0, 3).Draw(t, "user"),
+	}
 }
 
 func drawConditions(t *rapid.T, label string) ExecRule {
@@ -89,18 +79,16 @@ func TestConditionSets(t *testing.T) {
 		a, b := drawConditions(t, "a"), drawConditions(t, "b")
 		both, ok := a.intersect(&b)
 		for range 8 {
-			s := start{
-				args:   rapid.SliceOfN(rapid.SampledFrom([]string{"a", "ab", "", "b"}), 0, 3).Draw(t, "args"),
-				parent: rapid.SampledFrom([]string{Entrypoint, "/a/x", "/a/b/x", "/b"}).Draw(t, "parent"),
-				script: rapid.SampledFrom([]string{"", "/s/x", "/s/y/z"}).Draw(t, "script"),
-				user:   rapid.Uint32Range(0, 3).Draw(t, "user"),
+			e := begun(t)
+			inA, inB := a.matches(e), b.matches(e)
+			if a.Args != nil && argumentsMatch(a.Args, e.Args) != argsMatch(a.Args, e.Args) {
+				t.Fatalf("%q and %q: the evaluator says %v", a.Args, e.Args, argumentsMatch(a.Args, e.Args))
 			}
-			inA, inB := conditionsHold(&a, s), conditionsHold(&b, s)
 			if a.covers(&b) && inB && !inA {
-				t.Fatalf("%v covers %v, yet not %+v", &a, &b, s)
+				t.Fatalf("%v covers %v, yet not %+v", &a, &b, e)
 			}
-			if ok && conditionsHold(&both, s) && !(inA && inB) {
-				t.Fatalf("%v and %v give %v, which has %+v and is not in both", &a, &b, &both, s)
+			if ok && both.matches(e) && !(inA && inB) {
+				t.Fatalf("%v and %v give %v, which has %+v and is not in both", &a, &b, &both, e)
 			}
 		}
 		if !a.covers(&a) {
@@ -296,13 +284,17 @@ func compileObjects(t *rapid.T, objects []v1alpha1.Object) *Plan {
 }
 
 // verdicts gives every verdict of a plan that the properties are about.
-func verdicts(p *Plan) []bool {
+func verdicts(t *rapid.T, p *Plan) []bool {
 	var out []bool
 	if p == nil {
 		p = &Plan{}
 	}
 	for _, u := range uses() {
-		out = append(out, judge(p.Files, u))
+		allowed := judge(p.Files, u)
+		if p.Files != nil && p.Files.Decide(FileUse{Path: u.path, Access: u.access, Exec: Exec{Path: u.by, InImage: true}}).Deny == allowed {
+			t.Fatalf("of %+v the evaluator says %v and the documentation of FilesPlan %v", u, !allowed, allowed)
+		}
+		out = append(out, allowed)
 	}
 	for n := range len(v1alpha1.CapabilityNames()) + 1 {
 		out = append(out, p.Capabilities == nil || !p.Capabilities.Decide(n).Deny)
@@ -317,7 +309,7 @@ func verdicts(p *Plan) []bool {
 
 // noLooser fails when merged allows something that strict does not.
 func noLooser(t *rapid.T, what string, strict, merged *Plan) {
-	a, b := verdicts(strict), verdicts(merged)
+	a, b := verdicts(t, strict), verdicts(t, merged)
 	for i := range a {
 		if b[i] && !a[i] {
 			t.Fatalf("%s: verdict %d is denied by\n%v\nand allowed by\n%v", what, i, strict.Texts(), merged.Texts())

@@ -225,6 +225,15 @@ func parseExec(f []string) Exec {
 			e.Fileless, e.InImage = true, false
 		case strings.HasPrefix(o, "as="):
 			e.Applet = o[3:]
+		case strings.HasPrefix(o, "parent="):
+			e.Parent = o[7:]
+		case strings.HasPrefix(o, "script="):
+			e.Script = o[7:]
+		case strings.HasPrefix(o, "user="):
+			n, _ := strconv.ParseUint(o[5:], 10, 32)
+			e.UID = uint32(n)
+		default:
+			e.Args = append(e.Args, o)
 		}
 	}
 	return e
