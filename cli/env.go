@@ -171,7 +171,7 @@ off; there is none outside of a terminal anyway.`,
 	add("run", upCommand(env), demoCommand(env), guardCommand(env))
 	add("supply", scanCommand(env), dbCommand(env))
 	add("look", doctorCommand(env), workloadsCommand(env), imagesCommand(env), eventsCommand(env), consoleCommand(env))
-	add("write", policyCommand(env))
+	add("write", policyCommand(env), detectionsCommand(env))
 	add("more", versionCommand(env), completionCommand(), manCommand(env), help)
 	root.SetHelpCommand(help)
 	dress(root, env)

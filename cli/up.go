@@ -27,6 +27,7 @@ func upCommand(env *Env) *cobra.Command {
 	var demo bool
 	var logLevel string
 	var runtimes []string
+	var detections string
 	cmd := &cobra.Command{
 		Use:   "up",
 		Short: "Protect the containers of this machine",
@@ -56,6 +57,9 @@ its last good content in force.`,
 			if err != nil {
 				return err
 			}
+			if cfg.Detections, err = detectionsOf(detections); err != nil {
+				return err
+			}
 			if demo && !cmd.Flags().Changed("policies") {
 				// The re-enactment writes policies of its own; a person's folder
 				// is no place for them.
@@ -66,6 +70,8 @@ its last good content in force.`,
 	}
 	addPlatformFlags(cmd, env.Places, &cfg, &logLevel)
 	cmd.Flags().StringArrayVar(&runtimes, "runtime", nil, "ask `NAME=SOCKET` instead of the usual places; NAME is docker, podman, containerd or cri (may be repeated)")
+	cmd.Flags().StringVar(&detections, "detections", "", "look for the detections in `DIR` too; gabion detections test DIR checks them")
+	_ = cmd.MarkFlagDirname("detections")
 	cmd.Flags().BoolVar(&demo, "demo", false, "re-enact the attack safely, without and with protection, then stay")
 	return cmd
 }
@@ -78,7 +84,6 @@ func addPlatformFlags(cmd *cobra.Command, places Places, cfg *platform.Config, l
 	f.StringArrayVar(&cfg.Hosts, "host", nil, "let browsers reach the console by `NAME` too (may be repeated)")
 	f.StringVar(&cfg.Pins, "pins", platform.DefaultPins, "pin kernel objects in `DIR`, on a bpf file system")
 	f.BoolVar(&cfg.NoHold, "no-hold", false, "do not stop the first program of a new container until its policy is in force")
-	f.StringVar(&cfg.Detections, "detections", "", "find what the detections in `DIR` describe too; gabion detections test DIR checks them")
 	cfg.Retention = store.Retention{MaxAge: 30 * day, MaxBytes: 2 << 30}
 	f.Var(ageValue{&cfg.Retention.MaxAge}, "keep", "keep events up to this `AGE`, such as 12h or 30d; 0 keeps all")
 	f.Var(sizeValue{&cfg.Retention.MaxBytes}, "keep-bytes", "keep at most this `SIZE` of events, such as 500MiB; 0 keeps all")

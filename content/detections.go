@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -143,7 +144,7 @@ func ReadDetections(fsys fs.FS) ([]Detection, error) {
 		name := path.Join(e.Name(), "detection.yaml")
 		if _, err := fs.Stat(fsys, name); err != nil {
 			if info, serr := fs.Stat(fsys, e.Name()); serr == nil && info.IsDir() {
-				faults = append(faults, fmt.Errorf("%s: %w; a folder of detections has one folder per detection, with a detection.yaml in it", e.Name(), err))
+				faults = append(faults, fmt.Errorf("%s: there is no detection.yaml in it; a folder of detections has a folder for each, with that file", e.Name()))
 			}
 			continue
 		}
@@ -210,10 +211,13 @@ func bounded(fsys fs.FS, name string, limit int64) ([]byte, error) {
 func ParseDetection(name string, data []byte) (Detection, error) {
 	d := Detection{File: name}
 	if err := yaml.Load(data, &d, yaml.WithKnownFields()); err != nil {
-		return d, fmt.Errorf("read %s: %w", name, err)
+		return d, fmt.Errorf("read %s: %s", name, goType.ReplaceAllString(err.Error(), "is not known here"))
 	}
 	return d, nil
 }
+
+// goType is how the decoder says that a field is unknown, in words of Go.
+var goType = regexp.MustCompile(`not found in type [A-Za-z.]+`)
 
 // ParseCases reads cases, one JSON object a line.
 func ParseCases(name string, data []byte) ([]DetectionCase, error) {

@@ -34,6 +34,7 @@ import (
 	"github.com/gabion-dev/gabion/fleet/store"
 	"github.com/gabion-dev/gabion/guard/agent"
 	"github.com/gabion-dev/gabion/guard/container"
+	"github.com/gabion-dev/gabion/guard/detect"
 	"github.com/gabion-dev/gabion/guard/kernel"
 	"github.com/gabion-dev/gabion/internal/lifecycle"
 	"github.com/gabion-dev/gabion/internal/minicontainer"
@@ -72,9 +73,8 @@ type Config struct {
 	Database string
 	// NoHold lets starting containers run before their policy is in force.
 	NoHold bool
-	// Detections is a folder of detections beside the ones in the program, or
-	// empty.
-	Detections string
+	// Detections are what to look for; nil: those inside the program.
+	Detections *detect.Pack
 }
 
 // Platform is one whole Gabion. Make it with Open, then Run.
@@ -156,9 +156,10 @@ func Open(ctx context.Context, cfg Config, log *slog.Logger) (p *Platform, err e
 	if p.discovery, err = container.New(cfg.Runtimes, log); err != nil {
 		return p, err
 	}
-	detector, err := openDetections(cfg.Detections)
-	if err != nil {
-		return p, err
+	if cfg.Detections == nil {
+		if cfg.Detections, err = Detections(""); err != nil {
+			return p, err
+		}
 	}
 	late := &lateSink{}
 	p.kernel = openKernel(cfg, p.node, log, late)
@@ -169,7 +170,7 @@ func Open(ctx context.Context, cfg Config, log *slog.Logger) (p *Platform, err e
 	if p.agent, err = agent.New(agent.Config{Node: p.node, HoldBound: holdBound}, agent.Deps{
 		Log: log, Now: time.Now, Kernel: p.kernel.asKernel(), Firewall: p.kernel.asFirewall(), Discovery: p.discovery,
 		Freezer: container.Freezer{}, Profiles: profiles{p.store}, Techniques: p.library.Techniques, Record: p.recorder.Record,
-		Detector: detector,
+		Detector: detect.New(cfg.Detections),
 	}); err != nil {
 		return p, err
 	}

@@ -195,6 +195,9 @@ func (a *Agent) Observed(o guard.Observation) {
 	if o.Applet != "" {
 		ev.Evidence["applet"] = o.Applet
 	}
+	if len(o.Signals) > 0 {
+		ev.Evidence["signals"] = strings.Join(o.Signals, ",")
+	}
 	if o.Kind == event.ProcessExec && !o.InImage {
 		ev.Evidence["inImage"] = "false"
 	}

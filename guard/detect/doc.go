@@ -9,3 +9,5 @@
 // everything remembered of a container is bounded in number, with what found
 // no room counted.
 package detect
+
+//go:generate go run ./internal/refdoc ../../docs/reference/detections.md

@@ -151,7 +151,7 @@ func cut(s string, n int) string {
 
 // recorded is a happening in a case: At is in seconds since the case began.
 type recorded struct {
-	At float64 `json:"at"`
+	At float64 `json:"at,omitempty"`
 	Happening
 }
 

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/google/cel-go/cel"
+	"github.com/google/cel-go/checker"
 	"github.com/google/cel-go/common/types"
 	"github.com/google/cel-go/common/types/ref"
 	"github.com/google/cel-go/common/types/traits"
@@ -18,11 +19,14 @@ import (
 	"github.com/gabion-dev/gabion/event"
 )
 
-// Bounds of expressions: far more than any sensible one needs, far less than
-// would be felt.
+// Bounds of expressions. The cost is CEL's own estimate of the worst case, made
+// once when the expression is read: counting while it runs would cost more than
+// most expressions do.
 const (
-	costLimit     = 20_000
+	maxCost       = 500_000
 	maxExpression = 4096
+	maxArgs       = 64
+	maxArgument   = maxLine / maxArgs // on average: the line is bounded
 )
 
 // Variable is a word of the language of detections.
@@ -34,7 +38,7 @@ func Variables() []Variable {
 	return []Variable{
 		{"program", "string", "name the process acts under: the applet, else the base name of its file"},
 		{"exe", "string", "path of the process's program, as the container sees it"},
-		{"args", "list(string)", "arguments, the program's own name first"},
+		{"args", "list(string)", "arguments, the program's own name first, at most 64"},
 		{"line", "string", "the arguments joined by spaces, at most 4,096 bytes"},
 		{"parent", "string", "base name of the program that started it; empty when unknown"},
 		{"parentLine", "string", "the starter's arguments joined by spaces, when they were seen"},
@@ -122,7 +126,7 @@ func compileExpr(env *cel.Env, file string, src content.Located, text bool) (cel
 	if issues.Err() != nil {
 		var said []error
 		for _, e := range issues.Errors() {
-			said = append(said, fmt.Errorf("%s: column %d of the expression: %s", at(e.Location.Line()), e.Location.Column()+1, e.Message))
+			said = append(said, fmt.Errorf("%s: column %d of the expression: %s", at(e.Location.Line()), e.Location.Column()+1, strings.TrimSuffix(e.Message, " (in container '')")))
 		}
 		return nil, errors.Join(said...)
 	}
@@ -133,11 +137,53 @@ func compileExpr(env *cel.Env, file string, src content.Located, text bool) (cel
 	if !ast.OutputType().IsExactType(want) {
 		return nil, fmt.Errorf("%s: the expression gives %s, not %s", at(1), ast.OutputType(), name)
 	}
-	prog, err := env.Program(ast, cel.EvalOptions(cel.OptOptimize), cel.CostLimit(costLimit))
+	cost, err := env.EstimateCost(ast, sizes{})
+	if err != nil {
+		return nil, fmt.Errorf("%s: estimate the cost of the expression: %w", at(1), err)
+	}
+	if cost.Max > maxCost {
+		return nil, fmt.Errorf("%s: the expression may cost %d, at most %d: nest fewer lists, or ask for a text with hasAny before matches", at(1), cost.Max, uint64(maxCost))
+	}
+	prog, err := env.Program(ast, cel.EvalOptions(cel.OptOptimize))
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", at(1), err)
 	}
 	return prog, nil
+}
+
+// sizes tells the estimate how large what expressions see can be.
+type sizes struct{}
+
+var _ checker.CostEstimator = sizes{}
+
+// EstimateSize implements checker.CostEstimator.
+func (sizes) EstimateSize(n checker.AstNode) *checker.SizeEstimate {
+	path := n.Path()
+	most := uint64(maxLine)
+	switch {
+	case n.Type().Kind() == types.ListKind:
+		most = maxArgs
+	case len(path) > 1:
+		most = maxArgument
+	}
+	return &checker.SizeEstimate{Max: most}
+}
+
+// EstimateCallCost implements checker.CostEstimator: hasAny looks through the
+// text once for every word, at a byte a tenth of a step as contains does.
+func (sizes) EstimateCallCost(_, overload string, target *checker.AstNode, args []checker.AstNode) *checker.CallEstimate {
+	if overload != "string_has_any" && overload != "list_has_any" || target == nil || len(args) != 1 {
+		return nil
+	}
+	most := uint64(maxArgs)
+	if s := args[0].ComputedSize(); s != nil {
+		most = s.Max
+	}
+	each := uint64(maxLine / 10)
+	if overload == "list_has_any" {
+		each = maxArgs
+	}
+	return &checker.CallEstimate{CostEstimate: checker.CostEstimate{Max: most * each}}
 }
 
 // view is a happening as expressions see it. What costs something is made when
@@ -171,7 +217,7 @@ func (v *view) ResolveName(name string) (any, bool) {
 		return types.String(h.Exe), true
 	case "args":
 		if v.args == nil {
-			v.args = list(h.Args)
+			v.args = list(h.Args[:min(len(h.Args), maxArgs)])
 		}
 		return v.args, true
 	case "line":

@@ -13,11 +13,11 @@ import (
 // Bounds of what is remembered.
 const (
 	maxContainers = 2048 // per engine
-	maxProcesses  = 128  // of a container, for who started whom
+	maxProcesses  = 64   // of a container, for who started whom
 	maxBegun      = 8    // sequences begun, per detection and container
 	maxObjects    = 16   // objects told apart, per detection and container
 	maxAbove      = 8    // programs above a process
-	maxKeptArgs   = 256  // bytes of the arguments of a remembered process
+	maxKeptArgs   = 128  // bytes of the arguments of a remembered process
 	maxShown      = 8    // happenings that a burst's match shows
 )
 
@@ -34,6 +34,7 @@ type container struct {
 
 type process struct {
 	ppid    int
+	file    string // base name
 	program string
 	parent  string
 	args    []string
@@ -50,7 +51,8 @@ type begun struct {
 // window is the recent happenings of a burst that differ from each other.
 type window struct {
 	keys  []uint64
-	steps []Happening
+	times []time.Time
+	shown []Happening // the last ones
 }
 
 type tally struct {
@@ -97,8 +99,8 @@ func (c *container) place(v *view) {
 		}
 	}
 	if p, ok := c.procs[at]; ok && at > 1 {
-		if v.parent == "" {
-			v.parent = p.program
+		if v.parent == "" || v.parent == p.file {
+			v.parent = p.program // which may be an applet of the file
 		}
 		if len(v.plines) == 0 && p.program == v.parent {
 			v.plines = p.args
@@ -123,7 +125,7 @@ func (c *container) place(v *view) {
 			}
 			c.order = append(c.order, h.PID)
 		}
-		c.procs[h.PID] = process{ppid: h.PPID, program: h.Program(), parent: v.parent, args: short(h.Args)}
+		c.procs[h.PID] = process{ppid: h.PPID, file: baseName(h.Exe), program: h.Program(), parent: v.parent, args: short(h.Args)}
 	}
 }
 
@@ -233,19 +235,23 @@ func (c *container) burst(rule int, r *rule, value string, h *Happening) []Happe
 		w = &window{}
 		c.bursts[rule] = w
 	}
-	key := hash(value)
-	keys, steps := w.keys[:0], w.steps[:0]
-	for i, s := range w.steps {
-		if w.keys[i] != key && h.Time.Sub(s.Time) <= r.within {
-			keys, steps = append(keys, w.keys[i]), append(steps, s)
+	key, n := hash(value), 0
+	for i, k := range w.keys {
+		if k != key && h.Time.Sub(w.times[i]) <= r.within {
+			w.keys[n], w.times[n] = k, w.times[i]
+			n++
 		}
 	}
-	w.keys, w.steps = append(keys, key), append(steps, *h)
+	w.keys, w.times = append(w.keys[:n], key), append(w.times[:n], h.Time)
+	if len(w.shown) >= maxShown {
+		w.shown = append(w.shown[:0], w.shown[1:]...)
+	}
+	w.shown = append(w.shown, *h)
 	if len(w.keys) < r.Burst.Count {
 		return nil
 	}
 	delete(c.bursts, rule)
-	return w.steps[max(0, len(w.steps)-maxShown):]
+	return w.shown
 }
 
 // found counts a match of an object. Objects beyond the bound are counted as
