@@ -355,6 +355,7 @@ func printExplanation(env *Env, e *policy.Explanation) {
 
 func learnCommand(env *Env) *cobra.Command {
 	var profileFile string
+	narrow := false
 	cmd := &cobra.Command{
 		Use:   "learn NAMESPACE/NAME",
 		Short: "Write the smallest policy that allows what was seen",
@@ -393,7 +394,7 @@ that were not seen in use. Read it, keep it in Git, apply it.`,
 			if !ok {
 				return exit(ExitFailed, fmt.Errorf("learn policy: %s is no Profile", ref))
 			}
-			l, err := policy.Learn(prof, policy.LearnOptions{})
+			l, err := policy.Learn(prof, policy.LearnOptions{Narrow: narrow})
 			if err != nil {
 				return exit(ExitFailed, err)
 			}
@@ -401,6 +402,7 @@ that were not seen in use. Read it, keep it in Git, apply it.`,
 			return nil
 		},
 	}
+	cmd.Flags().BoolVar(&narrow, "narrow", false, "with --profile: also add conditions (arguments, parents, users) where what was seen is always the same")
 	cmd.Flags().StringVar(&profileFile, "profile", "", "learn from the Profile in `FILE` instead of asking the running gabion")
 	return cmd
 }

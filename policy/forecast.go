@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/gabion-dev/gabion/api/v1alpha1"
@@ -70,6 +69,9 @@ func Forecast(plan *Plan, past Past) *Prediction {
 		for i := range p.Spec.Processes {
 			f.process(&p.Spec.Processes[i])
 		}
+		for i := range p.Spec.Capabilities {
+			f.capability(&p.Spec.Capabilities[i])
+		}
 		for i := range p.Spec.Egress {
 			f.peer(&p.Spec.Egress[i], false)
 		}
@@ -124,25 +126,6 @@ func (f *forecaster) judged(kind event.Kind, what string, d Decision, count uint
 			it.Last = last
 		}
 	}
-}
-
-func (f *forecaster) process(p *v1alpha1.LearnedProcess) {
-	if f.plan == nil || f.plan.Process == nil {
-		return
-	}
-	what := p.Path
-	if p.Applet != "" {
-		what += " as " + p.Applet
-	}
-	e := Exec{
-		// A generalised path stands for some file there.
-		Path: strings.TrimRight(p.Path, "*"), Applet: p.Applet,
-		InImage: !p.NotInImage, Fileless: strings.HasPrefix(p.Path, "memfd:"),
-	}
-	if e.Path != p.Path {
-		e.Path += "x"
-	}
-	f.judged(event.ProcessExec, what, f.plan.Process.Decide(e), p.Count, p.LastSeen.Time)
 }
 
 func (f *forecaster) peer(p *v1alpha1.LearnedPeer, ingress bool) {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"path"
 	"slices"
 	"strings"
 
@@ -26,6 +25,15 @@ type LearnOptions struct {
 	// NoProcess and NoNetwork leave out a section, because this node could not
 	// observe it: an empty list would forbid everything.
 	NoProcess, NoNetwork bool
+	// Images are those that run now, as entries of profiles name them. What was
+	// seen only under others is left out once the present ones are known well
+	// enough. Default: those that the profile saw last.
+	Images []string
+	// Narrow adds conditions where what was seen is always the same: arguments
+	// of probes and clients, who starts a program, as which user. A node tells
+	// of the first start by each starter only, so look at the result: without
+	// it, the same is said in comments.
+	Narrow bool
 }
 
 // Learned is a policy made from a profile.
@@ -33,7 +41,8 @@ type Learned struct {
 	Policy *v1alpha1.WorkloadPolicy
 	// YAML is the policy with comments for whoever reviews it.
 	YAML []byte
-	// Notes are what was seen and is not allowed by the policy, and why.
+	// Notes are what was seen and is not allowed by the policy, and why, and
+	// what else a reviewer should know.
 	Notes []string
 }
 
@@ -41,9 +50,10 @@ type Learned struct {
 // of the image by path, peers by workload rather than address, drift denied,
 // and classes of tools denied that were not seen in use. What a policy should
 // not allow in passing (programs that the image does not have) is left out and
-// noted.
+// noted. Files, capabilities and hardening are spoken of only when the profile
+// proves that the node could see their use.
 func Learn(p *v1alpha1.Profile, opts LearnOptions) (*Learned, error) {
-	if len(p.Spec.Processes)+len(p.Spec.Egress)+len(p.Spec.Ingress) == 0 {
+	if len(p.Spec.Processes)+len(p.Spec.Egress)+len(p.Spec.Ingress)+len(p.Spec.Files)+len(p.Spec.Capabilities) == 0 {
 		return nil, fmt.Errorf("learn policy for %s/%s: %w", p.Namespace, p.Name, ErrNothingLearned)
 	}
 	library, err := content.Load()
@@ -54,7 +64,8 @@ func Learn(p *v1alpha1.Profile, opts LearnOptions) (*Learned, error) {
 	if mode == "" {
 		mode = v1alpha1.Monitor
 	}
-	l := &learner{library: library, profile: p, opts: &opts, comments: v1alpha1.Comments{}}
+	l := &learner{library: library, opts: &opts, comments: v1alpha1.Comments{}}
+	l.profile = l.present(p)
 	out := &v1alpha1.WorkloadPolicy{
 		TypeMeta:   metav1.TypeMeta{APIVersion: v1alpha1.APIVersion, Kind: v1alpha1.KindWorkloadPolicy},
 		ObjectMeta: metav1.ObjectMeta{Name: p.Name, Namespace: p.Namespace},
@@ -66,6 +77,9 @@ func Learn(p *v1alpha1.Profile, opts LearnOptions) (*Learned, error) {
 	if !opts.NoProcess {
 		out.Spec.Process = l.process()
 	}
+	out.Spec.Files = l.files()
+	out.Spec.Capabilities = l.capabilities()
+	out.Spec.Hardening = l.hardening()
 	if !opts.NoNetwork {
 		out.Spec.Network = l.network()
 	}
@@ -83,6 +97,7 @@ type learner struct {
 	opts     *LearnOptions
 	comments v1alpha1.Comments
 	notes    []string
+	remarks  []string // about the whole, in comments only
 }
 
 func (l *learner) note(format string, args ...any) {
@@ -96,9 +111,10 @@ func (l *learner) head() {
 			s.FirstSeen.UTC().Format("2006-01-02 15:04"), s.LastSeen.UTC().Format("2006-01-02 15:04 UTC")),
 	}
 	if s.Truncated != nil {
-		l.note("The profile reached its bound and is not complete: %d programs and %d connections are missing from it.",
-			s.Truncated.Processes, s.Truncated.Egress+s.Truncated.Ingress)
+		l.note("The profile reached its bound and is not complete: %d programs, %d connections and %d uses of files and capabilities are missing from it.",
+			s.Truncated.Processes, s.Truncated.Egress+s.Truncated.Ingress, s.Truncated.Files+s.Truncated.Capabilities)
 	}
+	lines = append(lines, l.remarks...)
 	for _, n := range l.notes {
 		lines = append(lines, "Not allowed here: "+n)
 	}
@@ -110,88 +126,6 @@ func plural(n int, word string) string {
 		return "1 " + word
 	}
 	return fmt.Sprintf("%d %ss", n, word)
-}
-
-// program is what the entries of one program add up to.
-type program struct {
-	path    string
-	count   uint64
-	parents []string
-}
-
-func (l *learner) process() *v1alpha1.ProcessSpec {
-	programs := map[string]*program{}
-	var used []string // for classes
-	for i := range l.profile.Spec.Processes {
-		e := &l.profile.Spec.Processes[i]
-		used = append(used, e.Path, e.Applet)
-		if e.NotInImage {
-			by := ""
-			if e.Parent != "" {
-				by = ", started by " + e.Parent
-			}
-			l.note("%s, which the image does not have, ran %s%s.", e.Path, plural(int(e.Count), "time"), by)
-			continue
-		}
-		name := e.Path
-		if e.Applet != "" {
-			// A rule speaks of an applet by the name of its link.
-			name = path.Join(path.Dir(e.Path), e.Applet)
-		}
-		if _, _, err := v1alpha1.ParsePath(name); err != nil {
-			l.note("%q: %v.", name, err)
-			continue
-		}
-		p := programs[name]
-		if p == nil {
-			p = &program{path: name}
-			programs[name] = p
-		}
-		p.count += e.Count
-		if parent := path.Base(e.Parent); e.Parent != "" && !slices.Contains(p.parents, parent) {
-			p.parents = append(p.parents, parent)
-		}
-	}
-	spec := &v1alpha1.ProcessSpec{Drift: v1alpha1.Deny, Allow: []v1alpha1.ProcessRule{}}
-	names := make([]string, 0, len(programs))
-	for n := range programs {
-		names = append(names, n)
-	}
-	slices.Sort(names)
-	for i, n := range names {
-		p := programs[n]
-		spec.Allow = append(spec.Allow, v1alpha1.ProcessRule{Path: n})
-		c := "seen " + times(p.count)
-		if len(p.parents) > 0 {
-			slices.Sort(p.parents)
-			c += ", started by " + some(p.parents)
-		}
-		l.comments[at("spec.process.allow", i)] = c
-	}
-	for _, class := range []string{
-		"shell", "package-manager", "network-tool", "download-tool", "compiler", "user-management",
-		"cluster-client", "dynamic-loader", "debugger", "mount-tool", "miner",
-	} {
-		c := l.library.Class(class)
-		if c != nil && !slices.ContainsFunc(used, c.Has) {
-			spec.Deny = append(spec.Deny, v1alpha1.ProcessRule{Class: class})
-		}
-	}
-	return spec
-}
-
-func times(n uint64) string {
-	if n == 1 {
-		return "once"
-	}
-	return fmt.Sprintf("%d times", n)
-}
-
-func some(names []string) string {
-	if len(names) > 3 {
-		return strings.Join(names[:3], ", ") + fmt.Sprintf(" and %d more", len(names)-3)
-	}
-	return strings.Join(names, ", ")
 }
 
 // side is one peer of one direction with all ports it was seen with.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -26,9 +27,12 @@ func drawProfile(t *rapid.T) *v1alpha1.Profile {
 	}
 	for range rapid.IntRange(1, 6).Draw(t, "processes") {
 		e := v1alpha1.LearnedProcess{
-			Path:  rapid.SampledFrom([]string{"/usr/bin/node", "/bin/busybox", "/opt/a b/x", "/usr/local/bin/'q'", "/bin/bash"}).Draw(t, "path"),
+			Path:  rapid.SampledFrom([]string{"/usr/bin/node", "/bin/busybox", "/opt/a b/x", "/usr/local/bin/'q'", "/bin/bash", "/usr/bin/curl", "/usr/lib/git-core/git-log"}).Draw(t, "path"),
 			Count: 1, FirstSeen: day, LastSeen: day,
 		}
+		e.Parent = rapid.SampledFrom([]string{"", "/usr/bin/node", "/bin/bash", "/bin/busybox", "node", "gone"}).Draw(t, "parent")
+		e.Users = rapid.SampledFrom([][]uint32{nil, {0}, {101}, {0, 101}}).Draw(t, "users")
+		e.Args = rapid.SampledFrom([][][]string{nil, {{}}, {{"-sf", "http://localhost:8080/healthz"}}, {{"-c", "*"}, {"--id=*", "**"}}}).Draw(t, "args")
 		if e.Path == "/bin/busybox" {
 			e.Applet = rapid.SampledFrom([]string{"", "sh", "wget", "ls"}).Draw(t, "applet")
 		}
@@ -56,6 +60,27 @@ func drawProfile(t *rapid.T) *v1alpha1.Profile {
 		return out
 	}
 	p.Spec.Egress, p.Spec.Ingress = peers("egress"), peers("ingress")
+	if rapid.Bool().Draw(t, "many") {
+		for _, n := range []string{"a", "b", "c", "d", "e", "f"} {
+			p.Spec.Processes = append(p.Spec.Processes, v1alpha1.LearnedProcess{Path: "/usr/lib/git-core/git-" + n, Count: 1, FirstSeen: day, LastSeen: day})
+		}
+	}
+	for range rapid.IntRange(0, 5).Draw(t, "files") {
+		p.Spec.Files = append(p.Spec.Files, v1alpha1.LearnedFile{
+			Directory: rapid.SampledFrom([]string{"/etc", "/etc/nginx", "/", "/root", "/run/secrets/kubernetes.io/serviceaccount/**", "/usr/**", "/var/**", "/srv"}).Draw(t, "directory"),
+			Program:   rapid.SampledFrom([]string{"/usr/bin/node", "/bin/busybox", "/tmp/**", ""}).Draw(t, "program"),
+			Access: rapid.SampledFrom([]v1alpha1.AccessList{
+				{v1alpha1.FileRead}, {v1alpha1.FileWrite, v1alpha1.FileAppend}, {v1alpha1.FileCreate}, {v1alpha1.FileRead, v1alpha1.FileChmod},
+			}).Draw(t, "access"),
+			Count: 1, FirstSeen: day, LastSeen: day,
+		})
+	}
+	for range rapid.IntRange(0, 3).Draw(t, "capabilities") {
+		p.Spec.Capabilities = append(p.Spec.Capabilities, v1alpha1.LearnedCapability{
+			Name: rapid.SampledFrom([]string{"CHOWN", "SYS_ADMIN", "NET_RAW", "NET_BIND_SERVICE"}).Draw(t, "capability"), Program: "/usr/bin/node",
+			Count: 1, FirstSeen: day, LastSeen: day,
+		})
+	}
 	return p
 }
 
@@ -70,7 +95,8 @@ func TestLearnedPolicyAllowsWhatWasSeen(t *testing.T) {
 	node := []netip.Addr{netip.MustParseAddr("10.0.0.1")}
 	rapid.Check(t, func(t *rapid.T) {
 		p := drawProfile(t)
-		l, err := Learn(p, LearnOptions{Mode: v1alpha1.Protect, Node: node})
+		opts := LearnOptions{Mode: v1alpha1.Protect, Node: node, Narrow: rapid.Bool().Draw(t, "narrow")}
+		l, err := Learn(p, opts)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -84,11 +110,11 @@ func TestLearnedPolicyAllowsWhatWasSeen(t *testing.T) {
 			t.Fatalf("%+v\n%s", f, l.YAML)
 		}
 		for _, finding := range Lint(set, nil, someDay) {
-			if finding.Code != "allows-shell" && finding.Code != "shadowed" {
+			if !slices.Contains([]string{"allows-shell", "shadowed", "needs-lsm"}, finding.Code) {
 				t.Fatalf("%s\n%s", finding, l.YAML)
 			}
 		}
-		again, err := Learn(p, LearnOptions{Mode: v1alpha1.Protect, Node: node})
+		again, err := Learn(p, opts)
 		if err != nil || string(again.YAML) != string(l.YAML) {
 			t.Fatal("learned twice, two policies")
 		}

@@ -15,6 +15,7 @@ import (
 	"github.com/gabion-dev/gabion/fleet/folder"
 	"github.com/gabion-dev/gabion/fleet/store"
 	"github.com/gabion-dev/gabion/guard/agent"
+	"github.com/gabion-dev/gabion/guard/profile"
 	"github.com/gabion-dev/gabion/policy"
 	"github.com/gabion-dev/gabion/respond"
 	"github.com/gabion-dev/gabion/workload"
@@ -388,11 +389,23 @@ func (p *Platform) learn(ref workload.Ref, mode v1alpha1.Mode) ([]byte, error) {
 		return nil, fmt.Errorf("learn policy of %s: nothing was seen of it yet: %w", ref, console.ErrNotFound)
 	}
 	l, err := policy.Learn(&prof, policy.LearnOptions{Mode: mode, Node: p.agent.Neighbourhood().NodeAddresses(),
-		NoProcess: p.kernel.engine == nil, NoNetwork: p.kernel.firewall == nil})
+		NoProcess: p.kernel.engine == nil, NoNetwork: p.kernel.firewall == nil, Images: p.imagesOf(ref)})
 	if err != nil {
 		return nil, err
 	}
 	return l.YAML, nil
+}
+
+// imagesOf names the images that a workload's containers run now; nil when it
+// has none, and what it ran last counts.
+func (p *Platform) imagesOf(ref workload.Ref) []string {
+	var out []string
+	for _, st := range p.agent.Containers() {
+		if c := st.Container; c.Workload.Namespace == ref.Namespace && c.Workload.Name == ref.Name {
+			out = append(out, profile.ImageKey(&c))
+		}
+	}
+	return out
 }
 
 // conflict turns the responder's words into the console's.
