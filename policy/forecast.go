@@ -69,8 +69,12 @@ func Forecast(plan *Plan, past Past) *Prediction {
 		for i := range p.Spec.Processes {
 			f.process(&p.Spec.Processes[i])
 		}
+		for i := range p.Spec.Files {
+			f.learnedFile(&p.Spec.Files[i])
+		}
 		for i := range p.Spec.Capabilities {
-			f.capability(&p.Spec.Capabilities[i])
+			c := &p.Spec.Capabilities[i]
+			f.capability(c.Name, c.Count, c.LastSeen.Time)
 		}
 		for i := range p.Spec.Egress {
 			f.peer(&p.Spec.Egress[i], false)

@@ -18,7 +18,7 @@ func (f *forecaster) process(p *v1alpha1.LearnedProcess) {
 		what += " as " + p.Applet
 	}
 	var d Decision
-	for _, e := range starts(p) {
+	for _, e := range starts(f.past.Profile, p) {
 		if one := f.plan.Process.Decide(e); one.Deny || !d.Deny {
 			d = one
 		}
@@ -30,9 +30,9 @@ func (f *forecaster) process(p *v1alpha1.LearnedProcess) {
 }
 
 // starts gives what stands for the starts that a learned program sums up.
-func starts(p *v1alpha1.LearnedProcess) []Exec {
+func starts(all *v1alpha1.Profile, p *v1alpha1.LearnedProcess) []Exec {
 	e := Exec{
-		Path: standIn(p.Path), Applet: p.Applet, Parent: standIn(p.Parent),
+		Path: standIn(p.Path), Applet: p.Applet, Parent: standIn(fullParent(all, p.Parent)),
 		InImage: !p.NotInImage, Fileless: strings.HasPrefix(p.Path, "memfd:"),
 	}
 	users, args := p.Users, p.Args
@@ -67,13 +67,32 @@ func standIn(p string) string {
 	return p
 }
 
-func (f *forecaster) capability(c *v1alpha1.LearnedCapability) {
-	if f.plan == nil || f.plan.Capabilities == nil {
+// learnedFile judges a use of the files of a directory: that of a file there.
+// A multi-call program is judged under a name that it was seen acting under:
+// the kernel programs know it by its file.
+func (f *forecaster) learnedFile(u *v1alpha1.LearnedFile) {
+	if f.plan == nil || f.plan.Files == nil {
 		return
 	}
-	n, ok := CapabilityNamed(c.Name)
-	if !ok {
-		n = -1 // what has no name here is on no list
+	words := make([]string, 0, len(u.Access))
+	for _, w := range u.Access {
+		words = append(words, string(w))
 	}
-	f.judged(event.CapabilityUse, c.Name, f.plan.Capabilities.Decide(n), c.Count, c.LastSeen.Time)
+	use := FileUse{
+		Path:   strings.TrimSuffix(strings.TrimSuffix(u.Directory, "/**"), "/") + "/x",
+		Access: accessesOf(u.Access), Exec: Exec{Path: standIn(u.Program), InImage: true},
+	}
+	for i := range f.past.Profile.Spec.Processes {
+		e := &f.past.Profile.Spec.Processes[i]
+		if e.Path != u.Program || e.Applet == "" {
+			continue
+		}
+		as := use
+		as.Exec.Applet = e.Applet
+		if !f.plan.Files.Decide(as).Deny {
+			use = as
+			break
+		}
+	}
+	f.fileUse(use.Path, strings.Join(words, " "), use.Exec, u.Count, u.LastSeen.Time)
 }

@@ -128,18 +128,27 @@ func (p *program) parents() []string {
 	return slices.Compact(out)
 }
 
+// users are those who started it; none when that is not known of every start
+// (an earlier version did not tell).
 func (p *program) users() []uint32 {
 	var out []uint32
 	for _, e := range p.entries {
+		if len(e.Users) == 0 {
+			return nil
+		}
 		out = append(out, e.Users...)
 	}
 	slices.Sort(out)
 	return slices.Compact(out)
 }
 
+// args are what it was started with; none when that is not known of every start.
 func (p *program) args() [][]string {
 	var out [][]string
 	for _, e := range p.entries {
+		if len(e.Args) == 0 {
+			return nil
+		}
 		out = append(out, e.Args...)
 	}
 	slices.SortFunc(out, slices.Compare)
@@ -203,19 +212,7 @@ func (l *learner) lasting(parents []string) []string {
 			out = append(out, Entrypoint)
 			continue
 		case !strings.HasPrefix(name, "/"):
-			// Only the file's name is known; it must be one program's alone.
-			full := ""
-			for i := range l.profile.Spec.Processes {
-				e := &l.profile.Spec.Processes[i]
-				if path.Base(e.Path) != name || e.Path == full {
-					continue
-				}
-				if full != "" {
-					return nil
-				}
-				full = e.Path
-			}
-			name = full
+			name = fullParent(l.profile, name)
 		}
 		if _, m, err := v1alpha1.ParsePath(name); err != nil || m != v1alpha1.PathFile {
 			return nil
@@ -239,6 +236,23 @@ func (l *learner) lasting(parents []string) []string {
 		return nil
 	}
 	return out
+}
+
+// fullParent gives the path of a starter of which only the file's name is
+// known, when it is the name of one program alone; else what it was given.
+func fullParent(p *v1alpha1.Profile, name string) string {
+	full := name
+	for i := range p.Spec.Processes {
+		e := &p.Spec.Processes[i]
+		if path.Base(e.Path) != name || e.Path == full {
+			continue
+		}
+		if full != name {
+			return name
+		}
+		full = e.Path
+	}
+	return full
 }
 
 // client reports that a program is of a class whose arguments say where it
