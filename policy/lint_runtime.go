@@ -165,9 +165,12 @@ func (l *linter) blind(p *policySource) {
 	if c := p.spec.Capabilities; c != nil && protects(c.Mode) {
 		sections = append(sections, "capabilities")
 	}
+	if h := p.spec.Hardening; h != nil && protects(h.Mode) {
+		sections = append(sections, "hardening")
+	}
 	if len(sections) > 0 {
-		l.add("needs-lsm", l.top(p.id, "spec."+sections[0]), "gabion doctor tells of a node; whenBlind: Closed stops containers where it cannot be enforced",
-			"%s can be enforced on nodes only whose kernel lets LSM or fmod_ret programs run; elsewhere containers run without", strings.Join(sections, " and "))
+		l.add("needs-lsm", l.top(p.id, "spec."+sections[0]), "gabion doctor tells what a node enforces; whenBlind: Closed stops containers where it is too little",
+			"%s: enforced in full only on nodes whose kernel lets LSM or fmod_ret programs run; elsewhere containers run all the same", strings.Join(sections, ", "))
 	}
 }
 

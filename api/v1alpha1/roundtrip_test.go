@@ -87,6 +87,11 @@ func TestBounds(t *testing.T) {
 		{"path", head + "    - {path: /" + strings.Repeat("x/", MaxPathBytes/2) + "}\n", "a.yaml:8:14: spec.process.allow[0].path: path has 4097 bytes, more than the limit of 4096"},
 		{"name in path", head + "    - {path: /" + strings.Repeat("x", 256) + "}\n", "a.yaml:8:14: spec.process.allow[0].path: a part of the path has 256 bytes; no file has a name over 255"},
 		{"match", "apiVersion: gabion.dev/v1alpha1\nkind: ResponsePolicy\nmetadata: {name: a}\nspec:\n  match: '" + strings.Repeat("x", MaxMatchBytes+1) + "'\n  actions: [{kill: {}}]\n", "a.yaml:5:10: spec.match: has 8193 bytes, more than the limit of 8192"},
+		{"arguments", head + "    - {path: /x, args: [" + strings.Repeat("a", 256) + "]}\n", "a.yaml:8:18: spec.process.allow[0].args: have 257 bytes together, more than the limit of 256 (shorten them with \"*\")"},
+		{"patterns", head + "    - {path: /x, args: [" + strings.Repeat("a,", 65) + "]}\n", "a.yaml:8:18: spec.process.allow[0].args: has 65 entries, more than the limit of 64"},
+		{"users", head + "    - {path: /x, users: [0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16]}\n", "a.yaml:8:18: spec.process.allow[0].users: has 17 entries, more than the limit of 16 (make several rules of it)"},
+		{"parents", head + "    - {path: /x, parents: [" + strings.Repeat("/a,", 65) + "]}\n", "a.yaml:8:18: spec.process.allow[0].parents: has 65 entries, more than the limit of 64 (make several rules of it)"},
+		{"exemptions", head + "      []\n  hardening:\n    preset: Baseline\n    exempt: [" + strings.Repeat("{switch: mount, by: [/a]},", 65) + "]\n", "a.yaml:11:5: spec.hardening.exempt: has 65 entries, more than the limit of 64 (make several rules of it)"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			docs, errs := Decode("a.yaml", []byte(tt.text))

@@ -6,11 +6,13 @@ import (
 	"strings"
 )
 
-// Bounds of what narrows a ProcessRule.
+// Bounds of what narrows a rule. A node can compare no more.
 const (
-	MaxArgs  = 64 // patterns of one rule
-	MaxUsers = 64 // users of one rule
-	MaxBy    = 64 // parents, scripts, or programs of a by, of one rule
+	MaxArgs      = 64  // patterns of arguments of one rule
+	MaxArgsBytes = 256 // all of them together, each with one byte behind it
+	MaxUsers     = 16  // users of one rule
+	MaxBy        = 64  // parents, scripts, or programs of a by, of one rule
+	MaxExempt    = 64  // exemptions of one hardening section, or waivers of one exception
 )
 
 // EntrypointParent among ProcessRule.Parents stands for what starts the
@@ -37,15 +39,18 @@ func (c *checker) conditions(field string, r *ProcessRule) {
 	if len(r.Args) > MaxArgs {
 		c.add(field+".args", "", "has %d entries, more than the limit of %d", len(r.Args), MaxArgs)
 	}
+	size := 0
 	for i, a := range r.Args {
+		size += len(a) + 1
 		switch {
-		case len(a) > MaxPathBytes:
-			c.add(at(field+".args", i), "", "has %d bytes, more than the limit of %d", len(a), MaxPathBytes)
 		case strings.ContainsRune(a, 0):
 			c.add(at(field+".args", i), "", "has a zero byte, which no argument can have")
 		case a == "**" && i < len(r.Args)-1:
 			c.add(at(field+".args", i), `write "*" for one argument`, `"**" stands for all further arguments and must be the last`)
 		}
+	}
+	if size > MaxArgsBytes {
+		c.add(field+".args", `shorten them with "*"`, "have %d bytes together, more than the limit of %d", size, MaxArgsBytes)
 	}
 	c.list(field+".parents", "leave it out to mean any parent", len(r.Parents), r.Parents != nil, MaxBy)
 	for i, p := range r.Parents {
@@ -167,6 +172,7 @@ func (c *checker) hardening(h *HardeningSpec) {
 		}
 	}
 	c.programs(field+".jit", "leave it out to exempt no program", h.JIT)
+	c.list(field+".exempt", "leave it out", len(h.Exempt), false, MaxExempt)
 	for i := range h.Exempt {
 		e, field := &h.Exempt[i], at(field+".exempt", i)
 		c.programs(field+".by", "name the programs; to mean all of them, take the switch out with allow", e.By)
@@ -181,6 +187,7 @@ func (c *checker) waivers(r *ExceptionRules) {
 		c.by(field+".by", w.By)
 	}
 	c.capabilities("spec.rules.capabilities", r.Capabilities)
+	c.list("spec.rules.hardening", "", len(r.Hardening), false, MaxExempt)
 	for i := range r.Hardening {
 		c.by(at("spec.rules.hardening", i)+".by", r.Hardening[i].By)
 	}
