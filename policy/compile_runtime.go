@@ -184,7 +184,7 @@ func (m *merge) hardening() {
 				on[s.Switch] = &s
 				continue
 			}
-			first.exempt = intersectExecs(first.exempt, s.exempt)
+			first.exempt = intersectExecs(dedupe(first.exempt), dedupe(s.exempt))
 		}
 	}
 	for _, s := range on {

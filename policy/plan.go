@@ -1,5 +1,5 @@
 // Package policy turns documents of the policy language into Plans and answers
-// questions about them: lint, explain, diff, learn.
+// questions about them: lint, explain, diff, test, learn.
 //
 // It is pure: it takes documents and values and returns values. It never looks
 // at a clock, a kernel or a network. The one idea: Compile merges every policy
