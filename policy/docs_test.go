@@ -83,3 +83,38 @@ func yamlBlocks(page string) []string {
 		page = remainder
 	}
 }
+
+// TestExamples loads docs/examples as one set: no fault, no warning but those
+// about kernels, and every test passes.
+func TestExamples(t *testing.T) {
+	paths, err := filepath.Glob("../docs/examples/*.yaml")
+	if err != nil || len(paths) < 2 {
+		t.Fatalf("examples: %v %v", paths, err)
+	}
+	var files []File
+	for _, p := range paths {
+		raw, err := os.ReadFile(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files = append(files, File{Name: p, Data: raw})
+	}
+	set, errs := Load(files)
+	for _, err := range errs {
+		t.Error(err)
+	}
+	for _, f := range Lint(set, nil, someDay) {
+		if f.Code != "needs-lsm" {
+			t.Error(f)
+		}
+	}
+	results := RunTests(set, someDay, nil)
+	for _, r := range results {
+		if !r.Pass {
+			t.Errorf("%s:%d: %s: %s", r.File, r.Line, r.Name, r.Why)
+		}
+	}
+	if len(results) < 30 {
+		t.Errorf("only %d cases", len(results))
+	}
+}
