@@ -245,6 +245,9 @@ func (a *Agent) saveProfiles(ctx context.Context) {
 	running := map[workload.Ref]bool{}
 	for _, e := range a.entries {
 		running[e.c.Workload] = true
+		if l := a.profiles[e.c.Workload]; l != nil && l.p.Runs(e.c, now) {
+			l.dirty = true
+		}
 	}
 	dirty := map[workload.Ref]v1alpha1.Profile{}
 	for ref, l := range a.profiles {

@@ -179,7 +179,7 @@ func argsInclude(a, b []string) bool {
 		if i >= len(b) || b[i] == anyRest && i == len(b)-1 {
 			return false
 		}
-		if p != b[i] && p != anyText {
+		if prefix, ok := strings.CutSuffix(p, anyText); p != b[i] && (!ok || strings.Contains(prefix, anyText) || !strings.HasPrefix(b[i], prefix)) {
 			return false
 		}
 	}

@@ -123,6 +123,20 @@ func (p *Profile) image(c *workload.Container, now time.Time, fresh bool) {
 	}
 }
 
+// Runs notes that a container noted before still runs, and reports whether that
+// is worth writing down: what does nothing new tells of itself in no other way.
+func (p *Profile) Runs(c workload.Container, now time.Time) bool {
+	for i := range p.images {
+		im := &p.images[i]
+		if im.Reference == c.Image && im.Digest == c.ImageDigest && now.Sub(im.LastSeen.Time) >= time.Hour {
+			im.LastSeen = stamp(now)
+			p.touch(now)
+			return true
+		}
+	}
+	return false
+}
+
 // dropImages forgets the images that were seen last the longest ago.
 func (p *Profile) dropImages() {
 	for len(p.images) > MaxImages {
@@ -175,6 +189,9 @@ func (p *Profile) exec(o guard.Observation, image string) {
 	k := processKey{path: o.Path, applet: o.Applet, parent: o.Process.ParentExe, notInImage: !o.InImage}
 	if k.notInImage {
 		k.path = Generalise(k.path)
+	}
+	if slices.Contains(o.Signals, "from-outside") {
+		k.parent = "" // whatever the runtime or a person's tool is called
 	}
 	k.parent = Generalise(k.parent)
 	s := p.processes[k]
