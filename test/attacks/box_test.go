@@ -71,8 +71,23 @@ func image(t *testing.T) string {
 		}
 	}
 	take(Attacker, "/proc/self/exe")
-	for _, name := range []string{"app", "other", "denied", "curl", "touched", "victim", "victim2", "victim3", "victim4", "victim5"} {
+	for _, name := range []string{"app", "other", "denied", "curl", "touched", "victim", "victim2", "victim3", "victim4", "victim5", "probe", "helper", "asuser"} {
 		put("usr/bin/"+name, 0o755, Program())
+	}
+	for _, name := range []string{"reader", "launch", "multi", "interpreter"} {
+		take("usr/bin/"+name, busybox)
+	}
+	put("usr/bin/setuid", 0o755, Program())
+	if err := os.Chmod(filepath.Join(dir, "usr/bin/setuid"), 0o4755); err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range []string{"etc/cron.d", "var/spool/cron"} {
+		if err := os.MkdirAll(filepath.Join(dir, d), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, f := range []string{"etc/hosts", "etc/shadow", "root/.ssh/authorized_keys", "root/.profile", "var/log/app.log", "var/log/other.log"} {
+		put(f, 0o644, []byte(Effect+"\n"))
 	}
 	put("opt/tools/one", 0o755, Program())
 	put("opt/other/one", 0o755, Program())
@@ -100,7 +115,7 @@ func capabilities() []string {
 	return []string{
 		"CAP_AUDIT_WRITE", "CAP_BPF", "CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH", "CAP_FOWNER", "CAP_FSETID",
 		"CAP_IPC_LOCK", "CAP_KILL", "CAP_MKNOD", "CAP_NET_ADMIN", "CAP_NET_BIND_SERVICE", "CAP_NET_RAW", "CAP_PERFMON", "CAP_SETFCAP",
-		"CAP_SETGID", "CAP_SETPCAP", "CAP_SETUID", "CAP_SYS_ADMIN", "CAP_SYS_CHROOT", "CAP_SYS_PTRACE", "CAP_SYSLOG",
+		"CAP_SETGID", "CAP_SETPCAP", "CAP_SETUID", "CAP_SYS_ADMIN", "CAP_SYS_BOOT", "CAP_SYS_CHROOT", "CAP_SYS_MODULE", "CAP_SYS_PTRACE", "CAP_SYSLOG",
 	}
 }
 
@@ -134,11 +149,12 @@ func newBox(t *testing.T, name, image string) *box {
 			t.Errorf("unmount root: %v", err)
 		}
 	})
-	for _, d := range []string{"tools", "other", "closed"} {
+	for _, d := range []string{"tools", "other"} {
 		if err := errors.Join(os.MkdirAll(filepath.Join(volume, d, "in"), 0o755), os.WriteFile(filepath.Join(volume, d, "in/one"), Program(), 0o755)); err != nil {
 			t.Fatal(err)
 		}
 	}
+	furnish(t, volume)
 	caps := capabilities()
 	spec := specs.Spec{
 		Version: "1.0.2", Root: &specs.Root{Path: root}, Hostname: "box",
@@ -151,6 +167,7 @@ func newBox(t *testing.T, name, image string) *box {
 			{Destination: "/dev", Type: "tmpfs", Source: "tmpfs", Options: []string{"mode=755"}},
 			{Destination: "/dev/shm", Type: "tmpfs", Source: "shm", Options: []string{"mode=1777"}},
 			{Destination: "/data", Type: "tmpfs", Source: "data"},
+			{Destination: "/spare", Type: "tmpfs", Source: "spare"},
 			{Destination: "/volume", Type: "bind", Source: volume, Options: []string{"bind"}},
 		},
 		Linux: &specs.Linux{
@@ -170,6 +187,26 @@ func newBox(t *testing.T, name, image string) *box {
 	}
 	b.run(t, dir)
 	return b
+}
+
+// furnish fills the volume with what the cases about files use up.
+func furnish(t *testing.T, volume string) {
+	t.Helper()
+	for _, d := range []string{"secrets", "open", "closed", "public"} {
+		for _, sub := range []string{"in/empty", "sub"} {
+			if err := os.MkdirAll(filepath.Join(volume, d, sub), 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, f := range []string{"token", "file", "doomed", "moving", "leaving", "replaced", "exchanged", "shredded"} {
+			if err := os.WriteFile(filepath.Join(volume, d, "in", f), []byte(Effect+"\n"), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := os.WriteFile(filepath.Join(volume, "free"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func (b *box) run(t *testing.T, dir string) {

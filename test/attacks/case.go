@@ -104,7 +104,7 @@ func Check(cases []Case) error {
 // Cases are all of them.
 func Cases() []Case {
 	var all []Case
-	for _, list := range [][]Case{driftCases(), libraryCases(), scriptCases(), aliasCases(), spaceCases(), listCases()} {
+	for _, list := range [][]Case{driftCases(), libraryCases(), scriptCases(), aliasCases(), spaceCases(), listCases(), narrowCases()} {
 		all = append(all, list...)
 	}
 	return all

@@ -123,9 +123,3 @@ func call(at uintptr) {
 	fn := *(*func())(unsafe.Pointer(&code))
 	fn()
 }
-
-// extras are the parts of this program that cases start as programs of their
-// own, by the word that asks for them.
-func extras() map[string]func([]string) int {
-	return map[string]func([]string) int{}
-}

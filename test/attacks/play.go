@@ -14,6 +14,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Effect is the line by which an attack says that it has come to its end.
@@ -143,6 +145,11 @@ func ends(cmd *exec.Cmd) error {
 	return fmt.Errorf("%s: %w: %s", cmd.Path, err, strings.TrimSpace(string(said)))
 }
 
+// asNobody runs a program as another user.
+func asNobody(path string) error {
+	return ends(&exec.Cmd{Path: path, Args: []string{path}, SysProcAttr: &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}})
+}
+
 // sh runs a script of the image's shell.
 func sh(script string) func() error {
 	return func() error { return run("/bin/sh", "-c", script) }
@@ -150,6 +157,11 @@ func sh(script string) func() error {
 
 // of makes a part out of a command line.
 func of(argv ...string) func() error { return func() error { return run(argv...) } }
+
+// as is of with another name for the program than its path.
+func as(path string, argv ...string) func() error {
+	return func() error { return runAs(path, argv...) }
+}
 
 // first runs steps up to the first error.
 func first(steps ...func() error) func() error {
@@ -184,4 +196,21 @@ func drop(to string, b []byte) error {
 // that nothing is opened to start it.
 func command(argv ...string) *exec.Cmd {
 	return &exec.Cmd{Path: argv[0], Args: argv, Stdin: os.Stdin}
+}
+
+// extras are the parts of this program that cases start as programs of their
+// own, by the word that asks for them.
+func extras() map[string]func([]string) int {
+	return map[string]func([]string) int{
+		"raw": func([]string) int {
+			fd, err := unix.Socket(unix.AF_INET, unix.SOCK_RAW, unix.IPPROTO_ICMP)
+			if err != nil {
+				fmt.Println(err)
+				return 1
+			}
+			_ = unix.Close(fd)
+			fmt.Println(Effect)
+			return 0
+		},
+	}
 }

@@ -28,6 +28,16 @@ func Policies() map[string]string {
       - {path: /usr/bin/attacker}
       - {path: /usr/bin/app}
 `,
+		"narrow": `  process:
+    allow:
+      - {path: /usr/bin/attacker}
+      - {path: /usr/bin/probe, args: ["-f", "http://localhost/health"]}
+      - {path: /usr/bin/launch}
+      - {path: /usr/bin/multi}
+      - {path: /usr/bin/helper, parents: [/usr/bin/launch]}
+      - {path: /usr/bin/asuser, users: [65534]}
+      - {path: /usr/bin/interpreter, scripts: [/usr/bin/script]}
+`,
 	}
 	out := map[string]string{}
 	for name, body := range bodies {
