@@ -123,7 +123,7 @@ func newField(t *testing.T) *field {
 	img := image(t)
 	f := &field{ledger: &ledger{denials: map[string]guard.Denial{}}}
 	f.free, f.guarded = newBox(t, "free", img), newBox(t, "guarded", img)
-	f.engine = open(t, f.ledger)
+	f.engine = openAt(t, f.ledger, kernel.Config{PinDir: pins(t)})
 	f.use(t, "drift")
 	switch running := release(t); {
 	case !strings.Contains(f.mechanism, "lsm") && !strings.Contains(f.mechanism, "fmod_ret"):
@@ -137,10 +137,10 @@ func newField(t *testing.T) *field {
 	return f
 }
 
-// open runs an engine until the test ends.
-func open(t *testing.T, sink guard.Sink) *kernel.Engine {
+// openAt runs an engine until the test ends.
+func openAt(t *testing.T, sink guard.Sink, cfg kernel.Config) *kernel.Engine {
 	t.Helper()
-	e, err := kernel.Open(kernel.Config{PinDir: pins(t)}, kernel.Deps{Log: testLog(), Sink: sink})
+	e, err := kernel.Open(cfg, kernel.Deps{Log: testLog(), Sink: sink})
 	if err != nil {
 		t.Fatal(err)
 	}

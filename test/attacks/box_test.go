@@ -16,11 +16,16 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/gabion-dev/gabion/guard/kernel"
+	"github.com/gabion-dev/gabion/internal/minicontainer"
 	"github.com/gabion-dev/gabion/internal/testkit"
 	"github.com/gabion-dev/gabion/workload"
 )
 
 func TestMain(m *testing.M) {
+	minicontainer.Init()
+	if len(os.Args) == 3 && os.Args[1] == agentWord {
+		os.Exit(agentMain(os.Args[2]))
+	}
 	if code, ok := Play(os.Args); ok {
 		os.Exit(code)
 	}

@@ -83,6 +83,10 @@ This page is what those runs are held to: a run that ends otherwise fails, bette
 	for i, n := range notes {
 		fmt.Fprintf(&b, "%d. %s\n", i+1, n)
 	}
+	b.WriteString("\n## Under siege\n\nThe same attack in bad times, with every backend: nothing passed, and every attempt was counted.\n\n| siege | what |\n|---|---|\n")
+	for _, s := range Sieges() {
+		fmt.Fprintf(&b, "| %s | %s |\n", s.Name, s.What)
+	}
 	b.WriteString("\n## The policies\n")
 	policies := Policies()
 	for _, name := range slices.Sorted(maps.Keys(policies)) {

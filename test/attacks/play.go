@@ -105,7 +105,7 @@ func act(args []string) int {
 	if len(args) != 2 {
 		return 2
 	}
-	cases := Cases()
+	cases := append(Cases(), siegeParts()...)
 	i := slices.IndexFunc(cases, func(c Case) bool { return c.Name == args[0] })
 	if i < 0 {
 		fmt.Println("no such case")
