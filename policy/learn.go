@@ -31,8 +31,8 @@ type LearnOptions struct {
 	Images []string
 	// Narrow adds conditions where what was seen is always the same: arguments
 	// of probes and clients, who starts a program, as which user. A node tells
-	// of the first start by each starter only, so look at the result: without
-	// it, the same is said in comments.
+	// of a bounded number of command lines by each starter, and of the first
+	// user, so look at the result: without it, the same is said in comments.
 	Narrow bool
 }
 

@@ -1,15 +1,74 @@
 package policy
 
 import (
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/gabion-dev/gabion/api/v1alpha1"
+	"github.com/gabion-dev/gabion/workload"
 	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
+
+// TestLearnFromRecorded makes policy of profiles that were recorded while
+// Debian's packages did their ordinary work (test/workloads), and compares it
+// with what is kept beside them. -update rewrites what is kept.
+func TestLearnFromRecorded(t *testing.T) {
+	profiles, err := filepath.Glob("testdata/recorded/*.profile.yaml")
+	if err != nil || len(profiles) == 0 {
+		t.Fatalf("no recorded profiles: %v", err)
+	}
+	for _, file := range profiles {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".profile.yaml"), func(t *testing.T) {
+			data, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			docs, errs := v1alpha1.Decode(file, data)
+			if len(errs) > 0 || len(docs) != 1 {
+				t.Fatal(errs)
+			}
+			p, ok := docs[0].Object.(*v1alpha1.Profile)
+			if !ok {
+				t.Fatalf("%T is no profile", docs[0].Object)
+			}
+			for _, narrow := range []bool{false, true} {
+				l, err := Learn(p, LearnOptions{Mode: v1alpha1.Protect, Narrow: narrow})
+				if err != nil {
+					t.Fatal(err)
+				}
+				kept := strings.TrimSuffix(file, ".profile.yaml") + map[bool]string{false: ".policy.yaml", true: ".narrow.yaml"}[narrow]
+				if *update {
+					if err := os.WriteFile(kept, l.YAML, 0o644); err != nil {
+						t.Fatal(err)
+					}
+				}
+				want, err := os.ReadFile(kept)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if diff := cmp.Diff(string(want), string(l.YAML)); diff != "" {
+					t.Errorf("%s (-want +got)\n%s", kept, diff)
+				}
+				set, problems := Load([]File{{"learned.yaml", l.YAML}})
+				if len(problems) > 0 {
+					t.Fatal(problems[0])
+				}
+				c := workload.Container{Workload: workload.Ref{Namespace: p.Namespace, Name: p.Name}}
+				f := Forecast(set.Compile(&c, someDay), Past{Profile: p})
+				for _, i := range f.Items {
+					if !slices.ContainsFunc(l.Notes, func(n string) bool { return strings.HasPrefix(n, strings.Fields(i.What)[0]) }) {
+						t.Errorf("would be blocked: %+v", i)
+					}
+				}
+			}
+		})
+	}
+}
 
 func TestLearnAndImages(t *testing.T) {
 	day := func(n int) metav1.Time { return metav1.NewTime(someDay.Add(time.Duration(n) * 24 * time.Hour)) }

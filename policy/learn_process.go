@@ -5,6 +5,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/gabion-dev/gabion/api/v1alpha1"
 )
@@ -169,7 +170,7 @@ func (p *program) words(r *v1alpha1.ProcessRule) string {
 		c += ", started by " + some(parents)
 	}
 	if args := p.args(); r.Args == nil && len(args) == 1 && len(args[0]) > 0 {
-		if text := strings.Join(args[0], " "); len(text) <= 80 && !strings.ContainsAny(text, "\n\r\x00") {
+		if text := strings.Join(args[0], " "); len(text) <= 80 && !strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }) {
 			c += ", with " + text
 		}
 	}

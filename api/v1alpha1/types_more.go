@@ -238,8 +238,8 @@ type LearnedProcess struct {
 	Parent string `json:"parent,omitempty"`
 	// NotInImage is true when the image does not have this program unchanged.
 	NotInImage bool `json:"notInImage,omitempty"`
-	// Args are the arguments it was first seen with in each container, without
-	// its own name: what looks made up for one run is "*", a last "**" stands
+	// Args are the arguments it was seen with, without its own name, as far as
+	// the node tells of different command lines: what looks made up for one run is "*", a last "**" stands
 	// for more, and values of options that hold secrets are "*".
 	Args [][]string `json:"args,omitempty"`
 	// Users are the numbers of the users who started it.
