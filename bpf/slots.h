@@ -15,8 +15,14 @@
 
 #define SLOTS_PER_CPU 4
 
+/* An object may define what its verdicts need besides. */
+#ifndef SLOT_MORE
+#define SLOT_MORE
+#endif
+
 struct slot {
 	struct scratch sc;
+	SLOT_MORE
 	__u32 busy;
 	__u32 pad;
 };

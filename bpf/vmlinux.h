@@ -93,6 +93,7 @@ struct file_system_type {
 
 struct super_block {
 	u32 s_dev;
+	unsigned long s_flags;
 	unsigned long s_magic;
 	struct dentry *s_root;
 	struct file_system_type *s_type;
@@ -188,6 +189,17 @@ struct backing_file {
 struct vm_area_struct {
 	struct file *vm_file;
 	unsigned long vm_flags;
+};
+
+/* What a change of attributes is about. */
+struct iattr {
+	unsigned int ia_valid;
+};
+
+/* One renaming. */
+struct renamedata {
+	struct dentry *old_dentry;
+	struct dentry *new_dentry;
 };
 
 /* Overlayfs; on many kernels a module's type. */
