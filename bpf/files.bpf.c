@@ -85,7 +85,7 @@ static __always_inline int no_room(struct file_plan *plan, __u32 cid, __u32 acce
 }
 
 /* One name, one verdict. Returns whether it is refused. */
-static __noinline int ask(struct use *u, struct dentry *dentry)
+static __always_inline int ask(struct use *u, struct dentry *dentry)
 {
 	struct file_plan *plan = plan_of(u->cid);
 	struct slot *f;
@@ -106,6 +106,11 @@ static __noinline int ask(struct use *u, struct dentry *dentry)
 	err = judge_use(f, plan, u, dentry);
 	give_slot(f);
 	return err;
+}
+
+static __noinline int ask_open(struct use *u, struct dentry *dentry)
+{
+	return ask(u, dentry);
 }
 
 /* ------------------------------------------------------- verdicts kept */
@@ -150,12 +155,12 @@ static __always_inline int check_open(struct file *file, __u32 access, struct se
 	u.generation = state->generation;
 	mix(&m, apart(dentry, sb));
 	mix(&m, apart(dentry->d_parent, sb));
-	mix(&m, dentry->d_name.hash_len);
+	mix(&m, (__u64)dentry->d_name.hash << 32 | dentry->d_name.len);
 	mix(&m, dentry->d_inode->i_ino);
 	mix(&m, (__u64)sb->s_dev << 32 | u.cid);
 	mix(&m, apart(exe, sb));
 	mix(&m, apart(exe->d_sb, sb));
-	mix(&m, exe->d_name.hash_len);
+	mix(&m, (__u64)exe->d_name.hash << 32 | exe->d_name.len);
 	mix(&m, exe->d_inode->i_ino);
 	mix(&m, u.generation);
 	at = m.g >> (64 - KEPT_BITS);
@@ -171,7 +176,7 @@ static __always_inline int check_open(struct file *file, __u32 access, struct se
 		if (mask && !(access & ~mask & A_ALL))
 			return 0;
 	}
-	if (ask(&u, dentry))
+	if (ask_open(&u, dentry))
 		return 1;
 	u.keep |= mask & A_ALL;
 	if (u.keep) {

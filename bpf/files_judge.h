@@ -28,6 +28,9 @@
 	__u32 loose;   /* the path leads to no root */                                             \
 	__u32 len;                                                                                 \
 	__u32 want;    /* accesses that the rule to name is about */                               \
+	struct subject_key who;                                                                    \
+	struct file_seen_key seen;                                                                 \
+	struct cause_record cause;                                                                 \
 	__u16 denied, waived, guarded, allowed, capped, granted;                                   \
 	__u32 deny_order, deny_rule, guard_order, guard_rule;
 
@@ -80,17 +83,17 @@ static __always_inline void apply(struct slot *f, const struct clause *c)
 }
 
 struct consulting {
-	struct slot *f;
 	struct file_rule_key key;
+	struct slot *f;
 };
 
 static long consult_chunk(__u32 i, struct consulting *ctx)
 {
-	struct slot *f = ctx->f;
 	struct file_rule *r = bpf_map_lookup_elem(&file_rules, &ctx->key);
+	struct slot *f = ctx->f;
 	__u32 n;
 
-	if (!r || !f)
+	if (!r)
 		return 1;
 	for (n = 0; n < CLAUSES; n++) {
 		if (n >= r->n)
@@ -103,12 +106,19 @@ static long consult_chunk(__u32 i, struct consulting *ctx)
 	return 0;
 }
 
-static __noinline int file_consult(struct slot *f, __u32 kind, __u64 a, __u64 b)
+/* Adds what the rules at one place say. Not static, so that the verifier looks
+ * at it once. */
+__noinline int file_consult(struct slot *f, __u32 kind, __u64 a, __u64 b)
 {
-	struct consulting ctx = {.f = f, .key = {.set = f->sc.set, .kind = kind + f->base, .a = a, .b = b}};
+	struct consulting ctx;
 
-	if (!f->sc.set)
+	if (!f || !f->sc.set)
 		return 0;
+	ctx.f = f;
+	ctx.key.set = f->sc.set;
+	ctx.key.kind = kind + f->base;
+	ctx.key.a = a;
+	ctx.key.b = b;
 	/* Most entries do not exist. */
 	if (!bpf_map_lookup_elem(&file_rules, &ctx.key))
 		return 0;
@@ -197,17 +207,19 @@ static long file_down(__u32 i, struct slot **ctx)
 	return 0;
 }
 
-/* Follows a name to the root of its file system and adds up what rules say on
- * the way. Returns what keeps the path from being known. */
-static __noinline __u32 file_look(struct slot *f, struct dentry *dentry)
+/* Follows the name that is in sc.dentry to the root of its file system and adds
+ * up what rules say on the way. Returns what keeps the path from being known. */
+__noinline int file_look(struct slot *f)
 {
 	struct slot *p = f;
-	struct scratch *sc = &f->sc;
+	struct scratch *sc;
 
-	f->dev = file_dev(dentry);
+	if (!f)
+		return R_UNKNOWN;
+	sc = &f->sc;
+	f->dev = file_dev((struct dentry *)sc->dentry);
 	f->loose = 0;
 	f->len = 0;
-	sc->dentry = (__u64)dentry;
 	sc->depth = 0;
 	sc->done = 0;
 	sc->at_root = 0;
@@ -229,11 +241,12 @@ static __noinline __u32 file_look(struct slot *f, struct dentry *dentry)
 	return 0;
 }
 
-static __noinline void look_exe(struct slot *f, struct dentry *exe)
+static __always_inline void look_exe(struct slot *f, struct dentry *exe)
 {
 	f->base = S_SUBJECT;
 	f->own = 0;
-	f->rec.detail.exe_deep = file_look(f, exe) != 0;
+	f->sc.dentry = (__u64)exe;
+	f->rec.detail.exe_deep = file_look(f) != 0;
 	f->rec.detail.exe_len = f->len;
 	f->rec.detail.exe_dev = f->dev;
 	f->base = 0;
@@ -247,7 +260,7 @@ static __always_inline struct dentry *exe_of(struct task_struct *task)
 /* Which groups of programs the task's is in. */
 static __noinline void find_subject(struct slot *f, struct file_plan *plan, struct dentry *exe, __u64 generation)
 {
-	struct subject_key key = {.set = plan->set, .generation = generation};
+	struct subject_key *who = &f->who;
 	__u64 *known;
 
 	f->subject = 1;
@@ -257,11 +270,13 @@ static __noinline void find_subject(struct slot *f, struct file_plan *plan, stru
 		f->subject |= plan->suspects;
 		return;
 	}
-	key.dentry = (__u64)exe;
-	key.dev = BPF_CORE_READ(exe, d_sb, s_dev);
-	key.ino = BPF_CORE_READ(exe, d_inode, i_ino);
-	key.name = BPF_CORE_READ(exe, d_name.hash_len);
-	known = bpf_map_lookup_elem(&file_subjects, &key);
+	who->set = plan->set;
+	who->generation = generation;
+	who->dentry = (__u64)exe;
+	who->dev = BPF_CORE_READ(exe, d_sb, s_dev);
+	who->ino = BPF_CORE_READ(exe, d_inode, i_ino);
+	who->name = BPF_CORE_READ(exe, d_name.hash_len);
+	known = bpf_map_lookup_elem(&file_subjects, who);
 	if (known) {
 		f->subject = *known;
 		return;
@@ -271,8 +286,7 @@ static __noinline void find_subject(struct slot *f, struct file_plan *plan, stru
 	f->subject = 1 | f->found;
 	if (f->rec.detail.exe_deep)
 		f->subject = 1 | plan->suspects;
-	known = &f->subject;
-	bpf_map_update_elem(&file_subjects, &key, known, BPF_ANY);
+	bpf_map_update_elem(&file_subjects, who, &f->subject, BPF_ANY);
 }
 
 /* What rules let the program not do with the file. own, when it is not 0, is
@@ -286,7 +300,8 @@ static __noinline __u32 restricted(struct slot *f, struct file_plan *plan, struc
 	f->deny_rule = f->guard_rule = 0;
 	f->own = own;
 	f->base = 0;
-	unknown = file_look(f, dentry);
+	f->sc.dentry = (__u64)dentry;
+	unknown = file_look(f);
 	f->rec.detail.path_len = f->len;
 	f->rec.detail.too_deep = unknown != 0;
 	f->rec.detail.dev = f->dev;
@@ -301,7 +316,7 @@ static __noinline __u32 restricted(struct slot *f, struct file_plan *plan, struc
 	return mask & A_ALL;
 }
 
-static __noinline void describe_use(struct slot *f, struct task_struct *task, struct dentry *exe)
+static __always_inline void describe_use(struct slot *f, struct task_struct *task, struct dentry *exe)
 {
 	struct file_detail *d = &f->rec.detail;
 
@@ -328,43 +343,49 @@ static __always_inline __u64 exe_id(struct dentry *exe)
 static __noinline void refused(struct slot *f, struct file_plan *plan, __u32 cid, struct task_struct *task, __u32 mask)
 {
 	struct dentry *exe = exe_of(task);
-	struct count_key key = {.cid = cid, .kind = K_FILE, .plan = plan->plan};
-	struct cause_record rec = {.type = REC_CAUSE};
+	struct count_key *key = &f->cause.key;
 
-	key.effect = plan->mode == MODE_PROTECT ? 1 : 2;
-	key.reasons = f->sc.has;
+	__builtin_memset(&f->cause, 0, sizeof(f->cause));
+	f->cause.type = REC_CAUSE;
+	key->cid = cid;
+	key->kind = K_FILE;
+	key->plan = plan->plan;
+	key->effect = plan->mode == MODE_PROTECT ? 1 : 2;
+	key->reasons = f->sc.has;
 	if (f->denied & ~f->waived & mask) {
-		key.reasons |= R_DENIED;
-		key.rule = f->deny_rule;
+		key->reasons |= R_DENIED;
+		key->rule = f->deny_rule;
 	}
 	if (((f->guarded & ~f->allowed) | (f->capped & ~f->granted)) & mask) {
-		key.reasons |= R_NOT_LISTED;
-		if (!key.rule)
-			key.rule = f->guard_rule;
+		key->reasons |= R_NOT_LISTED;
+		if (!key->rule)
+			key->rule = f->guard_rule;
 	}
 	/* The accesses are part of the cause, to be read by the agent. */
-	key.object = (hash_pair(&f->sc, f->place, exe_id(exe)) & ~0xffffull) | mask;
-	if (!count_cause(&key))
+	key->object = (hash_pair(&f->sc, f->place, exe_id(exe)) & ~0xffffull) | mask;
+	if (!count_cause(key))
 		return;
 	f->rec.detail.access = mask;
 	describe_use(f, task, exe);
-	bpf_map_update_elem(&file_details, &key, &f->rec.detail, BPF_ANY);
-	rec.key = key;
-	bpf_ringbuf_output(&denials, &rec, sizeof(rec), 0);
+	bpf_map_update_elem(&file_details, key, &f->rec.detail, BPF_ANY);
+	bpf_ringbuf_output(&denials, &f->cause, sizeof(f->cause), 0);
 }
 
 /* Tells of a use that was not seen before. Returns 0 when it could not be told. */
 static __noinline int observe_use(struct slot *f, __u32 cid, struct task_struct *task, __u32 access)
 {
 	struct dentry *exe = exe_of(task);
-	struct file_seen_key key = {.cid = cid, .access = access, .dir = f->dir};
-	__u32 one = 1, size;
+	struct file_seen_key *key = &f->seen;
+	__u32 size;
 	__u64 n = 1, *l;
 
-	key.exe = exe_id(exe);
-	if (bpf_map_lookup_elem(&file_seen, &key))
+	key->cid = cid;
+	key->access = access;
+	key->dir = f->dir;
+	key->exe = exe_id(exe);
+	if (bpf_map_lookup_elem(&file_seen, key))
 		return 1;
-	if (bpf_map_update_elem(&file_seen, &key, &one, BPF_NOEXIST))
+	if (bpf_map_update_elem(&file_seen, key, &f->want, BPF_NOEXIST))
 		return 1;
 	f->rec.type = REC_FILE;
 	f->rec.cid = cid;
@@ -378,7 +399,7 @@ static __noinline int observe_use(struct slot *f, __u32 cid, struct task_struct 
 		size = sizeof(f->rec);
 	if (!bpf_ringbuf_output(&observations, &f->rec, size, 0))
 		return 1;
-	bpf_map_delete_elem(&file_seen, &key);
+	bpf_map_delete_elem(&file_seen, key);
 	l = bpf_map_lookup_elem(&lost, &cid);
 	if (l)
 		__sync_fetch_and_add(l, 1);

@@ -40,6 +40,9 @@ type hook struct {
 	// container which may do nothing, and gives what came of it. It must do no
 	// harm when it is not refused.
 	canary func() error
+	// effect is for programs that refuse nothing, in place of canary: it gives
+	// EPERM when they did what they are for, seen by the maps of the trial.
+	effect func(maps map[string]*ebpf.Map) error
 }
 
 // variant is one way into a hook: a program of the set's object, and the name
@@ -318,7 +321,12 @@ func (t *trial) canary(h hook) error {
 			ended <- fmt.Errorf("give canary its number: %w", err)
 			return
 		}
-		err := h.canary()
+		var err error
+		if h.effect != nil {
+			err = h.effect(t.maps)
+		} else {
+			err = h.canary()
+		}
 		ended <- errors.Join(err, deleteKey(tasks, tid))
 	}()
 	return <-ended

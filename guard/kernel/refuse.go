@@ -36,7 +36,7 @@ func hookSets() []hookSet {
 				{lsmProgProtectLsm, "lsm/file_mprotect"}, {lsmProgProtectFmod, "fmod_ret/security_file_mprotect"},
 			}},
 		},
-	}}
+	}, filesHooks()}
 }
 
 // processHooks are the hooks that a process section needs.

@@ -231,6 +231,10 @@ func (e *Engine) describe(containerID string, key CountKey) guard.Denial {
 		ID: denialID(e.epoch, key), ContainerID: containerID, Kind: event.ProcessExec,
 		Reasons: policy.Reason(key.Reasons), Rule: int(key.Rule), Mechanism: mechanismKill,
 	}
+	if key.Kind == kindFile {
+		e.describeFile(&d, key)
+		return d
+	}
 	for kind, h := range map[uint8]string{kindRefused: hookExec, kindMap: hookMap} {
 		if key.Kind != kind {
 			continue
@@ -423,6 +427,10 @@ func (e *Engine) readDenials(ctx context.Context) error {
 
 func (e *Engine) readObservations(ctx context.Context) error {
 	return read(ctx, e.rings.observations, func(raw []byte) {
+		if o, ok := e.fileSeen(raw); ok {
+			e.observed(o)
+			return
+		}
 		cid, d, ok := parseSeen(raw)
 		if !ok {
 			return
