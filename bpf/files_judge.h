@@ -368,7 +368,7 @@ static __noinline void refused(struct slot *f, struct file_plan *plan, __u32 cid
 	f->rec.detail.access = mask;
 	describe_use(f, task, exe);
 	bpf_map_update_elem(&file_details, key, &f->rec.detail, BPF_ANY);
-	bpf_ringbuf_output(&denials, &f->cause, sizeof(f->cause), 0);
+	account(cid, RING_DENIALS, bpf_ringbuf_output(&denials, &f->cause, sizeof(f->cause), 0));
 }
 
 /* Tells of a use that was not seen before. Returns 0 when it could not be told. */
@@ -377,7 +377,7 @@ static __noinline int observe_use(struct slot *f, __u32 cid, struct task_struct 
 	struct dentry *exe = exe_of(task);
 	struct file_seen_key *key = &f->seen;
 	__u32 size;
-	__u64 n = 1, *l;
+	long err;
 
 	key->cid = cid;
 	key->access = access;
@@ -397,14 +397,12 @@ static __noinline int observe_use(struct slot *f, __u32 cid, struct task_struct 
 	size += offsetof(struct file_record, detail.path);
 	if (size > sizeof(f->rec))
 		size = sizeof(f->rec);
-	if (!bpf_ringbuf_output(&observations, &f->rec, size, 0))
+	err = bpf_ringbuf_output(&observations, &f->rec, size, 0);
+	account(cid, RING_OBSERVATIONS, err);
+	if (!err)
 		return 1;
+	/* Not told: the next time tells. */
 	bpf_map_delete_elem(&file_seen, key);
-	l = bpf_map_lookup_elem(&lost, &cid);
-	if (l)
-		__sync_fetch_and_add(l, 1);
-	else
-		bpf_map_update_elem(&lost, &cid, &n, BPF_NOEXIST);
 	return 0;
 }
 

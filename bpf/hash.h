@@ -22,15 +22,21 @@
 		v2 = ROTL(v2, 32);                                                                 \
 	} while (0)
 
+/* Functions that are not static are verified once, not at every call: hence
+ * their pointers are checked. */
+
 /* Of len (at most 255) bytes in sc->name, whose last word need not be clean. */
-static __noinline __u64 hash_name(struct scratch *sc, __u32 len)
+__noinline __u64 hash_name(struct scratch *sc, __u32 len)
 {
-	__u64 v0 = sc->k0 ^ 0x736f6d6570736575ull;
-	__u64 v1 = sc->k1 ^ 0x646f72616e646f6dull;
-	__u64 v2 = sc->k0 ^ 0x6c7967656e657261ull;
-	__u64 v3 = sc->k1 ^ 0x7465646279746573ull;
-	__u64 m;
+	__u64 v0, v1, v2, v3, m;
 	__u32 i;
+
+	if (!sc)
+		return 0;
+	v0 = sc->k0 ^ 0x736f6d6570736575ull;
+	v1 = sc->k1 ^ 0x646f72616e646f6dull;
+	v2 = sc->k0 ^ 0x6c7967656e657261ull;
+	v3 = sc->k1 ^ 0x7465646279746573ull;
 
 	for (i = 0; i < NAME_BUF / 8; i++) {
 		if (i * 8 + 8 > len)
@@ -53,20 +59,13 @@ static __noinline __u64 hash_name(struct scratch *sc, __u32 len)
 	return v0 ^ v1 ^ v2 ^ v3;
 }
 
-static __noinline __u64 hash_pair(struct scratch *sc, __u64 a, __u64 b)
+__noinline __u64 hash_pair(struct scratch *sc, __u64 a, __u64 b)
 {
+	if (!sc)
+		return 0;
 	*(__u64 *)sc->name = a;
 	*(__u64 *)(sc->name + 8) = b;
 	return hash_name(sc, 16);
 }
-
-/* A number of which only these bits are left, said in a way that the compiler
- * cannot take back and that old verifiers (6.1) understand. */
-#define ONLY(x, mask)                                                                              \
-	({                                                                                         \
-		__u64 _n = (x);                                                                    \
-		asm volatile("%0 &= %1" : "+r"(_n) : "i"(mask));                                   \
-		_n;                                                                                \
-	})
 
 #endif

@@ -16,11 +16,14 @@ import (
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
+	filesMapAccounts         = "accounts"
+	filesMapCallers          = "callers"
 	filesMapCgroups          = "cgroups"
 	filesMapContainers       = "containers"
 	filesMapCounts           = "counts"
 	filesMapDenials          = "denials"
 	filesMapDetails          = "details"
+	filesMapExecConds        = "exec_conds"
 	filesMapExecRules        = "exec_rules"
 	filesMapFileDetails      = "file_details"
 	filesMapFileKept         = "file_kept"
@@ -31,7 +34,6 @@ const (
 	filesMapFileSubjects     = "file_subjects"
 	filesMapFiles            = "files"
 	filesMapHeld             = "held"
-	filesMapLost             = "lost"
 	filesMapNames            = "names"
 	filesMapObservations     = "observations"
 	filesMapOverflow         = "overflow"
@@ -174,11 +176,14 @@ type filesProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type filesMapSpecs struct {
+	Accounts     *ebpf.MapSpec `ebpf:"accounts"`
+	Callers      *ebpf.MapSpec `ebpf:"callers"`
 	Cgroups      *ebpf.MapSpec `ebpf:"cgroups"`
 	Containers   *ebpf.MapSpec `ebpf:"containers"`
 	Counts       *ebpf.MapSpec `ebpf:"counts"`
 	Denials      *ebpf.MapSpec `ebpf:"denials"`
 	Details      *ebpf.MapSpec `ebpf:"details"`
+	ExecConds    *ebpf.MapSpec `ebpf:"exec_conds"`
 	ExecRules    *ebpf.MapSpec `ebpf:"exec_rules"`
 	FileDetails  *ebpf.MapSpec `ebpf:"file_details"`
 	FileKept     *ebpf.MapSpec `ebpf:"file_kept"`
@@ -189,7 +194,6 @@ type filesMapSpecs struct {
 	FileSubjects *ebpf.MapSpec `ebpf:"file_subjects"`
 	Files        *ebpf.MapSpec `ebpf:"files"`
 	Held         *ebpf.MapSpec `ebpf:"held"`
-	Lost         *ebpf.MapSpec `ebpf:"lost"`
 	Names        *ebpf.MapSpec `ebpf:"names"`
 	Observations *ebpf.MapSpec `ebpf:"observations"`
 	Overflow     *ebpf.MapSpec `ebpf:"overflow"`
@@ -226,11 +230,14 @@ func (o *filesObjects) Close() error {
 //
 // It can be passed to loadFilesObjects or ebpf.CollectionSpec.LoadAndAssign.
 type filesMaps struct {
+	Accounts     *ebpf.Map `ebpf:"accounts"`
+	Callers      *ebpf.Map `ebpf:"callers"`
 	Cgroups      *ebpf.Map `ebpf:"cgroups"`
 	Containers   *ebpf.Map `ebpf:"containers"`
 	Counts       *ebpf.Map `ebpf:"counts"`
 	Denials      *ebpf.Map `ebpf:"denials"`
 	Details      *ebpf.Map `ebpf:"details"`
+	ExecConds    *ebpf.Map `ebpf:"exec_conds"`
 	ExecRules    *ebpf.Map `ebpf:"exec_rules"`
 	FileDetails  *ebpf.Map `ebpf:"file_details"`
 	FileKept     *ebpf.Map `ebpf:"file_kept"`
@@ -241,7 +248,6 @@ type filesMaps struct {
 	FileSubjects *ebpf.Map `ebpf:"file_subjects"`
 	Files        *ebpf.Map `ebpf:"files"`
 	Held         *ebpf.Map `ebpf:"held"`
-	Lost         *ebpf.Map `ebpf:"lost"`
 	Names        *ebpf.Map `ebpf:"names"`
 	Observations *ebpf.Map `ebpf:"observations"`
 	Overflow     *ebpf.Map `ebpf:"overflow"`
@@ -253,11 +259,14 @@ type filesMaps struct {
 
 func (m *filesMaps) Close() error {
 	return _FilesClose(
+		m.Accounts,
+		m.Callers,
 		m.Cgroups,
 		m.Containers,
 		m.Counts,
 		m.Denials,
 		m.Details,
+		m.ExecConds,
 		m.ExecRules,
 		m.FileDetails,
 		m.FileKept,
@@ -268,7 +277,6 @@ func (m *filesMaps) Close() error {
 		m.FileSubjects,
 		m.Files,
 		m.Held,
-		m.Lost,
 		m.Names,
 		m.Observations,
 		m.Overflow,

@@ -65,6 +65,7 @@ func TestFiles(t *testing.T) {
 		t.Errorf("coverage: %+v", cov)
 	}
 	const deny, pass = true, false
+	sh := newShell(t, b)
 	for _, tt := range []struct {
 		name, script string
 		refused      bool
@@ -132,7 +133,7 @@ func TestFiles(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			before := e.sink.total(anyDenial)
-			out, _ := b.sh(tt.script)
+			out := sh.do(t, "{ "+tt.script+"; } 2>&1")
 			if got := strings.Contains(strings.ToLower(out), refusedText); got != tt.refused || strings.Contains(out, "secret") {
 				t.Errorf("output: %q", out)
 			}
@@ -168,8 +169,12 @@ func TestFiles(t *testing.T) {
 	if out, _ := b.sh("cat /etc/shadow; cat /data/app/f"); !strings.HasPrefix(out, "secret\n") {
 		t.Errorf("monitor: %q", out)
 	}
-	e.denied(t, 1, func(d guard.Denial) bool { return d.Path == "/etc/shadow" && d.Effect == event.WouldBlock && d.Rule == 1 })
-	e.denied(t, 1, func(d guard.Denial) bool { return d.Path == "/data/app/f" && d.Effect == event.WouldBlock && d.Rule == 3 })
+	e.denied(t, 1, func(d guard.Denial) bool {
+		return d.Path == "/etc/shadow" && d.Effect == event.WouldBlock && d.Rule == 1
+	})
+	e.denied(t, 1, func(d guard.Denial) bool {
+		return d.Path == "/data/app/f" && d.Effect == event.WouldBlock && d.Rule == 3
+	})
 	// Without the section nothing is left of it.
 	e.mustApplyFiles(t, b, nil)
 	if out, _ := b.sh("cat /etc/shadow"); out != "secret\n" {
