@@ -49,6 +49,11 @@ bench: build ## measure; ends with a table, writes $(BENCH_OUT)/*.json
 bench-scan: build ## measure scanning beside other scanners, as root; slow the first time
 	@scripts/bench-scan.sh $(BENCH_OUT)
 
+.PHONY: bench-kernel
+bench-kernel: ## measure run-time enforcement, as root: ratios of instructions under Debian's kernels in emulation (many minutes)
+	@scripts/setup.sh test
+	@go run ./test/benchkernel -out $(BENCH_OUT)
+
 .PHONY: generate
 generate: ## make generated files again: BPF objects, API description, reference docs, man pages
 	go generate ./...

@@ -9,4 +9,8 @@ export CGO_ENABLED=0
 page=(-page "$PWD/docs/reference/kernels.md")
 [ $# -eq 0 ] || page=()
 go build -o bin/summary ./test/summary || exit 1
-go test -json -count 1 -timeout 90m ./test/vm -run TestKernels -args -full "${page[@]}" "$@" 2>&1 | bin/summary
+{
+	go test -json -count 1 -timeout 90m ./test/vm -run TestKernels -args -full "${page[@]}" "$@" 2>&1
+	# What enforcement costs in instructions, when everything is asked for.
+	[ $# -gt 0 ] || go test -json -count 1 -timeout 90m ./test/benchkernel/guests -run TestOverhead -args -full 2>&1
+} | bin/summary
