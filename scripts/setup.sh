@@ -39,6 +39,9 @@ if [ "$what" = test ]; then
 	need qemu-system-x86 have qemu-system-x86_64
 	need xz-utils have xz
 	need cpio have cpio
+	need curl have curl
+	need sqlite3 have sqlite3
+	need tini have tini
 fi
 
 if [ ${#needs[@]} -eq 0 ]; then

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -45,8 +46,9 @@ func Build(ctx context.Context, root, dir string, packages ...string) (map[strin
 }
 
 // Pack writes the archive that a guest lives in. programs are the files by
-// their place in the guest.
-func Pack(ctx context.Context, to string, k Kernel, init string, programs map[string]string, order Order) (err error) {
+// their place in the guest, more the names of programs of the machine that it
+// has besides the usual ones.
+func Pack(ctx context.Context, to string, k Kernel, init string, programs map[string]string, order Order, more ...string) (err error) {
 	f, err := os.Create(to)
 	if err != nil {
 		return err
@@ -68,7 +70,7 @@ func Pack(ctx context.Context, to string, k Kernel, init string, programs map[st
 		return err
 	}
 	packed := map[string]bool{}
-	for _, t := range tools {
+	for _, t := range slices.Concat(tools, more) {
 		if err := a.tool(t, packed); err != nil {
 			return err
 		}

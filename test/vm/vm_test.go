@@ -46,7 +46,13 @@ type guest struct {
 	suites            []string
 }
 
-var all = []string{"internal/cgroup", "internal/minicontainer", "guard/kernel", "guard/firewall", "guard/container", "test/attacks"}
+var all = []string{"internal/cgroup", "internal/minicontainer", "guard/kernel", "guard/firewall", "guard/container", "test/attacks", workloads}
+
+// workloads is the suite that runs the whole product; those of its kinds that
+// guests can have need workloadTools of the machine.
+const workloads = "test/workloads"
+
+var workloadTools = []string{"bash", "curl", "sqlite3", "tini"}
 
 // without are the tests that need what guests do not have, or measure what
 // emulation cannot.
@@ -124,9 +130,18 @@ func build(t *testing.T) map[string]string {
 			packages = append(packages, "./"+s)
 		}
 	}
-	programs, err := Build(t.Context(), root, t.TempDir(), packages...)
+	dir := t.TempDir()
+	programs, err := Build(t.Context(), root, dir, packages...)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if programs["./"+workloads] != "" {
+		cmd := exec.CommandContext(t.Context(), "go", "build", "-ldflags", "-s -w", "-o", filepath.Join(dir, "gabion"), "./cmd/gabion")
+		cmd.Dir = root
+		if text, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("build gabion: %v: %s", err, text)
+		}
+		programs["gabion"] = filepath.Join(dir, "gabion")
 	}
 	return programs
 }
@@ -143,6 +158,7 @@ func inGuest(t *testing.T, g guest, m Machine, c *matrix.Column, programs map[st
 	}
 	m.Archive, m.Console = filepath.Join(dir, "archive"), filepath.Join(dir, "console")
 	files := map[string]string{}
+	var more []string
 	order := Order{Suites: []Suite{{Name: "probe", Args: []string{"/init", "probe"}, Timeout: time.Minute}}}
 	for _, s := range g.suites {
 		program, ok := programs["./"+s]
@@ -161,9 +177,15 @@ func inGuest(t *testing.T, g guest, m Machine, c *matrix.Column, programs map[st
 		case !*full:
 			args = append(args, "-test.run", core[s])
 		}
-		order.Suites = append(order.Suites, Suite{Name: s, Args: args, Env: []string{"GABION_REQUIRE=" + g.has}, Timeout: 16 * time.Minute})
+		env := []string{"GABION_REQUIRE=" + g.has}
+		if s == workloads {
+			files["/test/gabion"] = programs["gabion"]
+			env = append(env, "GABION_WORKLOADS_BINARY=/test/gabion")
+			more = workloadTools
+		}
+		order.Suites = append(order.Suites, Suite{Name: s, Args: args, Env: env, Timeout: 16 * time.Minute})
 	}
-	if err := Pack(t.Context(), m.Archive, m.Kernel, programs["init"], files, order); err != nil {
+	if err := Pack(t.Context(), m.Archive, m.Kernel, programs["init"], files, order, more...); err != nil {
 		t.Fatal(err)
 	}
 	if *keep == "" {

@@ -31,8 +31,8 @@ type Kind struct {
 	Work []Step
 	// Output must be among what the first program of a job prints.
 	Output string
-	// Guest is set for kinds that run in the guests of test/vm too: programs
-	// from a small archive, no package needed but busybox.
+	// Guest is set for kinds that run in the guests of test/vm too: they need
+	// busybox and a few programs besides.
 	Guest bool
 }
 

@@ -63,7 +63,7 @@ exec setpriv --reuid=mysql --regid=mysql --clear-groups mariadbd --no-defaults -
 			},
 		},
 		{
-			Name: "sqlite", Output: "3|60", Args: []string{"/bin/sh", "/opt/job"},
+			Name: "sqlite", Guest: true, Output: "3|60", Args: []string{"/bin/sh", "/opt/job"},
 			Files: map[string]string{"/opt/job": `
 set -e
 db=/data/orders.db

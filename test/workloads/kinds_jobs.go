@@ -33,7 +33,7 @@ case "$1" in serve) exec setpriv --reuid=65534 --clear-groups busybox httpd -f -
 			},
 		},
 		{
-			Name: "sh-c", Output: "7 mast", Args: []string{"/bin/sh", "-c", `cd /tmp && (for i in 1 2 3 4 5 6 7; do echo mast; done; echo rope) > w && sort w | uniq -c | sort -rn | awk 'NR==1 {print $1, $2}'; sh -c "bash -c 'echo nested'"; env FOO=1 nice -n 1 timeout 5 ls w`},
+			Name: "sh-c", Guest: true, Output: "7 mast", Args: []string{"/bin/sh", "-c", `cd /tmp && (for i in 1 2 3 4 5 6 7; do echo mast; done; echo rope) > w && sort w | uniq -c | sort -rn | awk 'NR==1 {print $1, $2}'; sh -c "bash -c 'echo nested'"; env FOO=1 nice -n 1 timeout 5 ls w`},
 		},
 		{
 			Name: "backup", Output: "restored 200", Args: []string{"/bin/sh", "/opt/job"},
@@ -92,16 +92,16 @@ diff -r /data/a /data/b && echo synced
 			Volumes: []string{"/data"},
 		},
 		{
-			Name: "parallel-batch", Output: "squares 338350", Args: []string{"/bin/bash", "-c", `mkdir /tmp/o; seq 100 | xargs -P 4 -n 10 sh -c 'for n; do expr $n \* $n; done' sh > /tmp/o/sq; echo squares $(awk '{s += $1} END {print s}' /tmp/o/sq); find /tmp/o -type f -exec rm {} +`},
+			Name: "parallel-batch", Guest: true, Output: "squares 338350", Args: []string{"/usr/bin/bash", "-c", `mkdir /tmp/o; seq 100 | xargs -P 4 -n 10 sh -c 'for n; do expr $n \* $n; done' sh > /tmp/o/sq; echo squares $(awk '{s += $1} END {print s}' /tmp/o/sq); find /tmp/o -type f -exec rm {} +`},
 		},
 		{
-			Name: "health-probe", Args: []string{"/bin/sh", "/opt/probe"},
+			Name: "health-probe", Guest: true, Args: []string{"/bin/sh", "/opt/probe"},
 			Files: map[string]string{
 				"/opt/probe":          "busybox httpd -p 127.0.0.1:8080 -h /srv/www\nwhile true; do curl -sf -o /dev/null -w '%{http_code}\\n' http://127.0.0.1:8080/ >> /tmp/codes; sleep 0.3; done\n",
 				"/srv/www/index.html": www,
 			},
 			Ready: []string{"/bin/grep", "-q", "200", "/tmp/codes"},
-			Work:  []Step{run("200", "/usr/bin/tail", "-n", "1", "/tmp/codes")},
+			Work:  []Step{run("200", "/bin/tail", "-n", "1", "/tmp/codes")},
 		},
 		{
 			Name: "busybox-job", Guest: true, Output: "packed 5", Args: []string{"/bin/sh", "-c", "cd /tmp && mkdir d && for i in 1 2 3 4 5; do echo $i > d/$i; done && tar czf d.tgz d && rm -r d && tar xzf d.tgz && echo packed $(ls d | wc -l)"},

@@ -53,12 +53,12 @@ exec /usr/sbin/sshd -D -e -f /dev/null -h /tmp/host -p 2222 -o ListenAddress=127
 			},
 		},
 		{
-			Name: "supervised", Args: []string{"/usr/bin/tini", "--", "/bin/bash", "/opt/supervise"},
+			Name: "supervised", Guest: true, Args: []string{"/usr/bin/tini", "--", "/usr/bin/bash", "/opt/supervise"},
 			Files: map[string]string{
 				"/opt/supervise": "for n in 1 2; do ( while true; do /bin/sh /opt/worker $n; sleep 0.1; done ) & done\nwait\n",
 				"/opt/worker":    "echo $$ > /tmp/worker.$1\nfor i in $(seq 3); do sleep 0.1; done\ntouch /tmp/round.$1\n",
 			},
-			Ready: []string{"/usr/bin/test", "-e", "/tmp/round.2"},
+			Ready: []string{"/bin/test", "-e", "/tmp/round.2"},
 			Work: []Step{
 				sh("kill $(cat /tmp/worker.1) 2>/dev/null; rm -f /tmp/round.1; for i in $(seq 50); do sleep 0.1; [ -e /tmp/round.1 ] && break; done; ls /tmp/round.1", "/tmp/round.1"),
 			},
