@@ -268,7 +268,11 @@ func (l *learner) client(p *program) bool {
 // writable reports that arguments can be written as patterns of a rule and mean
 // what was seen.
 func writable(args []string) bool {
-	return len(args) > 0 && args[len(args)-1] != anyRest && !slices.ContainsFunc(args, func(a string) bool {
+	total := 0
+	for _, a := range args {
+		total += len(a) + 1
+	}
+	return total <= v1alpha1.MaxArgsBytes && len(args) > 0 && args[len(args)-1] != anyRest && !slices.ContainsFunc(args, func(a string) bool {
 		return a == "" || strings.ContainsAny(a, "\x00\n") || a == anyRest
 	})
 }

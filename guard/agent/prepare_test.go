@@ -24,6 +24,9 @@ func TestPrepareCoversBeforeTheStart(t *testing.T) {
 	if err != nil || st.State != Enforced || !st.Held || st.HeldBy != "NRI" {
 		t.Errorf("status %+v, %v", st, err)
 	}
+	if !strings.Contains(st.Coverage[0].Guarantee, "held by NRI") {
+		t.Errorf("coverage %+v", st.Coverage)
+	}
 	if ev := n.seen(event.ContainerStart); len(ev) != 1 || ev[0].Evidence["heldBy"] != "NRI" || ev[0].Evidence["coveredAfterMs"] == "" {
 		t.Errorf("start events %+v", ev)
 	}

@@ -91,8 +91,16 @@ func (e *entry) status() Status {
 	if !e.firstExec.IsZero() && e.enforcedAt.After(e.firstExec) {
 		after = e.enforcedAt.Sub(e.firstExec)
 	}
+	coverage := slices.Clone(e.coverage)
+	if e.heldBy != "" && e.plan != nil {
+		for i := range coverage {
+			if coverage[i].Mechanism != "none" {
+				coverage[i].Guarantee += "; its first program was held by " + e.heldBy + " until then"
+			}
+		}
+	}
 	return Status{
-		Container: e.c, CoveredAfter: after, Plan: e.plan, Applied: e.applied, Coverage: slices.Clone(e.coverage),
+		Container: e.c, CoveredAfter: after, Plan: e.plan, Applied: e.applied, Coverage: coverage,
 		State: e.state(), Blind: e.blind, Quarantined: e.quarantined, Paused: e.closed, Held: e.held, HeldBy: e.heldBy, EnforcedAt: e.enforcedAt,
 	}
 }
