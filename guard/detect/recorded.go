@@ -1,6 +1,7 @@
 package detect
 
 import (
+	"cmp"
 	"encoding/json"
 	"strings"
 	"time"
@@ -13,8 +14,9 @@ import (
 // false for events that detections do not see.
 func FromEvent(e event.Event) (Happening, bool) {
 	h := Happening{
-		Container: e.ContainerID, Time: e.First, Kind: e.Kind, Applet: e.Evidence["applet"], Operation: e.Evidence["operation"],
-		Workload: e.Workload.String(), Image: e.Image, Effect: e.Effect, Path: e.Path,
+		Container: e.ContainerID, Time: e.First, Kind: e.Kind, Applet: e.Evidence["applet"],
+		Operation: cmp.Or(e.Evidence["operation"], e.Evidence["access"], e.Evidence["capability"]),
+		Workload:  e.Workload.String(), Image: e.Image, Effect: e.Effect, Path: e.Path,
 	}
 	if e.Workload.IsZero() {
 		h.Workload = ""

