@@ -40,6 +40,20 @@ func accessesOf(list v1alpha1.AccessList) Access {
 	return a
 }
 
+// usesOf gives what words for a use that happened stand for: there, Write is
+// the change of content alone, because the other changes have their own words.
+func usesOf(list v1alpha1.AccessList) Access {
+	var a Access
+	for _, w := range list {
+		if w == v1alpha1.FileWrite {
+			a |= AccessModify
+			continue
+		}
+		a |= accessOf(w)
+	}
+	return a
+}
+
 // Words gives the words of the language for the access: what Write stands for
 // as a whole is that one word, and so is a change of content alone.
 func (a Access) Words() []string {

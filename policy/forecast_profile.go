@@ -80,7 +80,7 @@ func (f *forecaster) learnedFile(u *v1alpha1.LearnedFile) {
 	}
 	use := FileUse{
 		Path:   strings.TrimSuffix(strings.TrimSuffix(u.Directory, "/**"), "/") + "/x",
-		Access: accessesOf(u.Access), Exec: Exec{Path: standIn(u.Program), InImage: true},
+		Access: usesOf(u.Access), Exec: Exec{Path: standIn(u.Program), InImage: true},
 	}
 	for i := range f.past.Profile.Spec.Processes {
 		e := &f.past.Profile.Spec.Processes[i]

@@ -8,13 +8,13 @@ import (
 	"github.com/gabion-dev/gabion/event"
 )
 
-// parseAccess reads words for access as events have them, one or several.
+// parseAccess reads words for a use as events have them, one or several.
 func parseAccess(words string) Access {
-	var a Access
+	var list v1alpha1.AccessList
 	for _, w := range strings.FieldsFunc(words, func(r rune) bool { return r == ' ' || r == ',' || r == '|' || r == '+' }) {
-		a |= accessOf(v1alpha1.AccessWord(w))
+		list = append(list, v1alpha1.AccessWord(w))
 	}
-	return a
+	return usesOf(list)
 }
 
 // runtimeEvent judges an event about files, capabilities or hardening.
