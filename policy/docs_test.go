@@ -58,6 +58,9 @@ func TestDocumentation(t *testing.T) {
 					t.Errorf("%s: nothing to explain of %s", page, v1alpha1.ID(d.Object))
 				}
 			}
+			if strings.HasSuffix(page, "/evasion.md") {
+				continue // policies of test programs, which nobody copies
+			}
 			for _, f := range Lint(set, nil, someDay) {
 				if f.Code == "shadowed" || f.Code == "no-effect" || f.Code == "conflict" || f.Code == "overlap" || f.Code == "says-nothing" {
 					t.Errorf("a reader would copy this: %s", f)
