@@ -80,12 +80,7 @@ type section func(context.Context, workload.Container, *policy.Plan) (guard.Cove
 // sections are those that this build's engine has, in the order of the shapes
 // of policy that need them.
 func (a *agent) sections() []section {
-	out := []section{a.Apply}
-	if e, ok := any(a.Engine).(interface {
-		ApplyFiles(context.Context, workload.Container, *policy.Plan) (guard.Coverage, error)
-	}); ok {
-		out = append(out, e.ApplyFiles)
-	}
+	out := []section{a.Apply, a.ApplyFiles}
 	if e, ok := any(a.Engine).(interface {
 		ApplyCapabilities(context.Context, workload.Container, *policy.Plan) (guard.Coverage, error)
 		ApplyHardening(context.Context, workload.Container, *policy.Plan) (guard.Coverage, error)
