@@ -23,12 +23,15 @@ func TestPage(t *testing.T) {
 		{Name: "here: apply", Value: 3.5, Unit: "ms", Better: "lower"},
 	}, time.Date(2026, 1, 2, 0, 0, 0, 0, time.UTC)))
 	for _, want := range []string{
-		"Measured on 2026-01-02.", "\n## 6.12\n", "\n## here\n",
+		"Measured on 2026-01-02.", "Not measured yet: 6.1.\n", "\n## 6.12\n", "\n## here\n",
 		"| exec: managed | 1.012 ratio to no agent | at most 1.01 | missed |",
 		"| storm | 100 % | at least 100 | met |", "| apply | 3.5 ms | - |  |",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the page lacks %q:\n%s", want, text)
 		}
+	}
+	if strings.Contains(text, "Not measured yet: 6.12.\n") {
+		t.Error("what was measured is said not to be")
 	}
 }

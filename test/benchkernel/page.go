@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -24,6 +25,11 @@ caches, and nothing is done with them: no real program pays a larger share. "her
 "For comparison" is the kernel's own audit system with the two rules that log starts and openings, and a reader that
 throws the records away: the least that an auditing daemon costs.
 `, now.UTC().Format("2006-01-02"))
+	for _, run := range runs {
+		if !slices.ContainsFunc(rows, func(r guests.Row) bool { return strings.HasPrefix(r.Name, run.name+": ") }) {
+			fmt.Fprintf(&b, "\nNot measured yet: %s.\n", run.name)
+		}
+	}
 	section := ""
 	for _, r := range rows {
 		where, name, _ := strings.Cut(r.Name, ": ")
