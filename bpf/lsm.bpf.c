@@ -300,6 +300,30 @@ static __noinline int hold_mapping(struct scratch *sc, struct settings *s, struc
 	return 1;
 }
 
+/* A file that a dynamic loader maps: the first is the program that it was asked
+ * to run, and judged like one; libraries must only not be denied. What a start
+ * would show (arguments, the starter, an applet) is the loader's here: a rule
+ * that asks for it does not allow. Returns the reasons against it. */
+static __noinline __u32 judge_loaded(struct scratch *sc, struct task_struct *task, struct dentry *dentry,
+				     struct settings *s, struct container *c)
+{
+	__u32 tgid = bpf_get_current_pid_tgid() >> 32, reasons, only = R_DENIED;
+
+	if (bpf_map_lookup_elem(&loaders, &tgid)) {
+		bpf_map_delete_elem(&loaders, &tgid);
+		only = ~0;
+	}
+	reasons = look(sc, task, dentry, s, c);
+	if (is_multi(sc, dentry))
+		reasons |= R_UNKNOWN;
+	if (sc->set)
+		consult(sc, X_FILE, sc->hash, 0, H_ANY);
+	look_parent(sc, task);
+	if (sc->npend)
+		narrow(sc);
+	return decide(sc, c, 0, reasons) & only;
+}
+
 /* opened: file is what the task opened, not what a mapping names. */
 static __noinline int check_mapping(struct file *file, int opened)
 {
@@ -312,8 +336,8 @@ static __noinline int check_mapping(struct file *file, int opened)
 	struct inode *inode;
 	struct file *exe;
 	struct slot *slot;
-	__u32 cid, dev, drifted;
-	int protect, err = 0;
+	__u32 cid, dev, drifted = 0, reasons = 0;
+	int protect, loader, held = 0;
 
 	if (!file || !s || s->off || s->instance != instance)
 		return 0;
@@ -321,19 +345,23 @@ static __noinline int check_mapping(struct file *file, int opened)
 	if (!cid)
 		return 0;
 	c = bpf_map_lookup_elem(&containers, &cid);
-	if (!c || c->exec_mode < MODE_MONITOR || !(c->flags & C_DENY_DRIFT))
+	if (!c || c->exec_mode < MODE_MONITOR || !(c->flags & (C_DENY_DRIFT | C_EXEC_PATHS)))
+		return 0;
+	exe = BPF_CORE_READ(task, mm, exe_file);
+	loader = c->flags & C_EXEC_PATHS && exe && is_loader(BPF_CORE_READ(exe, f_path.dentry));
+	if (!loader && !(c->flags & C_DENY_DRIFT))
 		return 0;
 	dentry = opened ? BPF_CORE_READ(file, f_path.dentry) : mapped_dentry(file, c->root_dev);
 	inode = BPF_CORE_READ(dentry, d_inode);
 	if ((BPF_CORE_READ(inode, i_mode) & S_IFMT) != S_IFREG)
 		return 0;
 	/* The program itself was judged when it was started. */
-	exe = BPF_CORE_READ(task, mm, exe_file);
 	if (exe && BPF_CORE_READ(exe, f_inode) == inode)
 		return 0;
 	dev = BPF_CORE_READ(inode, i_sb, s_dev);
-	drifted = drift(c, inode, dev, &key);
-	if (!drifted)
+	if (c->flags & C_DENY_DRIFT)
+		drifted = drift(c, inode, dev, &key);
+	if (!drifted && !loader)
 		return 0;
 	protect = c->exec_mode == MODE_PROTECT;
 	slot = take_slot();
@@ -344,18 +372,24 @@ static __noinline int check_mapping(struct file *file, int opened)
 	d = &slot->sc.out.detail;
 	slot->sc.out.cid = cid;
 	slot->sc.i = drifted;
-	if (refuse_file(&slot->sc, task, dentry, s, c) &&
-	    !(c->flags & C_VERIFY && drifted == (R_CHANGED | R_UNKNOWN) && hold_mapping(&slot->sc, s, &key))) {
+	if (drifted && refuse_file(&slot->sc, task, dentry, s, c)) {
+		if (c->flags & C_VERIFY && drifted == (R_CHANGED | R_UNKNOWN))
+			held = hold_mapping(&slot->sc, s, &key);
+		if (!held)
+			reasons = drifted;
+	}
+	if (!reasons && !held && loader)
+		reasons = judge_loaded(&slot->sc, task, dentry, s, c);
+	if (reasons) {
 		read_args(&slot->sc, task);
 		show_args(&slot->sc);
 		/* Who maps it, in the place of the applet that a library has not. */
 		if (exe)
 			bpf_probe_read_kernel_str(d->applet, sizeof(d->applet), BPF_CORE_READ(exe, f_path.dentry, d_name.name));
-		denied(&slot->sc, c, K_MAP, protect ? 1 : 2, drifted);
-		err = protect;
+		denied(&slot->sc, c, K_MAP, protect ? 1 : 2, reasons);
 	}
 	give_slot(slot);
-	return err ? -EPERM : 0;
+	return reasons && protect ? -EPERM : 0;
 }
 
 SEC("lsm/mmap_file")

@@ -48,6 +48,7 @@ int gabion_exit(struct bpf_raw_tracepoint_args *ctx)
 	if (bpf_map_lookup_elem(&tasks, &tid)) {
 		bpf_map_delete_elem(&tasks, &tid);
 		bpf_map_delete_elem(&callers, &tid);
+		bpf_map_delete_elem(&loaders, &tid);
 	}
 	if (tid == tgid && bpf_map_lookup_elem(&held, &tgid))
 		bpf_map_delete_elem(&held, &tgid);
@@ -182,7 +183,11 @@ struct start {
 static __noinline void remember_program(struct scratch *sc, struct start *st)
 {
 	struct caller runs = {.set = st->c->rules, .bits = sc->self};
-	__u32 tid = st->tid;
+	__u32 tid = st->tid, one = 1;
+	struct file *file = st->file;
+
+	if (st->c->flags & C_EXEC_PATHS && is_loader(BPF_CORE_READ(file, f_path.dentry)))
+		bpf_map_update_elem(&loaders, &tid, &one, BPF_ANY);
 
 	if (st->c->flags & C_CALLERS)
 		bpf_map_update_elem(&callers, &tid, &runs, BPF_ANY);

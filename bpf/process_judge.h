@@ -426,6 +426,16 @@ static __noinline __u32 look_program(struct scratch *sc, struct dentry *dentry)
 	return reasons;
 }
 
+/* Whether a program's name is that of a dynamic loader (ld-linux-x86-64.so.2,
+ * ld-musl-x86_64.so.1, ld.so), which runs what it is given without an exec. */
+static __always_inline int is_loader(struct dentry *dentry)
+{
+	char n[4] = {};
+
+	bpf_probe_read_kernel(n, sizeof(n), BPF_CORE_READ(dentry, d_name.name));
+	return n[0] == 'l' && n[1] == 'd' && (n[2] == '-' || (n[2] == '.' && n[3] == 's') || (n[2] == '6' && n[3] == '4'));
+}
+
 /* Who started the task: its program's name for people, its identity for
  * learning. */
 static __noinline __u64 look_parent(struct scratch *sc, struct task_struct *task)

@@ -346,6 +346,15 @@ struct {
 	__type(value, struct caller);
 } callers SEC(".maps");
 
+/* Processes that run a dynamic loader and have not mapped the program yet that
+ * it was asked to run, by process id. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 4096);
+	__type(key, __u32);
+	__type(value, __u32);
+} loaders SEC(".maps");
+
 /* process id -> stopped before its first instruction */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);

@@ -206,7 +206,7 @@ func TestMemfd(t *testing.T) {
 		t.Fatal(err)
 	}
 	if all := e.sink.all(); !slices.ContainsFunc(all, func(d guard.Denial) bool {
-		return d.Kind == event.ProcessFileless && d.Reasons == policy.ReasonFileless && d.Path == "memfd:evil"
+		return d.Kind == event.ProcessFileless && d.Reasons == policy.ReasonFileless && d.Path == "memfd:evil" && slices.Contains(d.Signals, "memfd")
 	}) {
 		t.Errorf("denials: %+v", all)
 	}

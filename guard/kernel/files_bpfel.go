@@ -34,6 +34,7 @@ const (
 	filesMapFileSubjects     = "file_subjects"
 	filesMapFiles            = "files"
 	filesMapHeld             = "held"
+	filesMapLoaders          = "loaders"
 	filesMapNames            = "names"
 	filesMapObservations     = "observations"
 	filesMapOverflow         = "overflow"
@@ -194,6 +195,7 @@ type filesMapSpecs struct {
 	FileSubjects *ebpf.MapSpec `ebpf:"file_subjects"`
 	Files        *ebpf.MapSpec `ebpf:"files"`
 	Held         *ebpf.MapSpec `ebpf:"held"`
+	Loaders      *ebpf.MapSpec `ebpf:"loaders"`
 	Names        *ebpf.MapSpec `ebpf:"names"`
 	Observations *ebpf.MapSpec `ebpf:"observations"`
 	Overflow     *ebpf.MapSpec `ebpf:"overflow"`
@@ -248,6 +250,7 @@ type filesMaps struct {
 	FileSubjects *ebpf.Map `ebpf:"file_subjects"`
 	Files        *ebpf.Map `ebpf:"files"`
 	Held         *ebpf.Map `ebpf:"held"`
+	Loaders      *ebpf.Map `ebpf:"loaders"`
 	Names        *ebpf.Map `ebpf:"names"`
 	Observations *ebpf.Map `ebpf:"observations"`
 	Overflow     *ebpf.Map `ebpf:"overflow"`
@@ -277,6 +280,7 @@ func (m *filesMaps) Close() error {
 		m.FileSubjects,
 		m.Files,
 		m.Held,
+		m.Loaders,
 		m.Names,
 		m.Observations,
 		m.Overflow,

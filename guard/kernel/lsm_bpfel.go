@@ -27,6 +27,7 @@ const (
 	lsmMapExecRules    = "exec_rules"
 	lsmMapFiles        = "files"
 	lsmMapHeld         = "held"
+	lsmMapLoaders      = "loaders"
 	lsmMapNames        = "names"
 	lsmMapObservations = "observations"
 	lsmMapOverflow     = "overflow"
@@ -108,6 +109,7 @@ type lsmMapSpecs struct {
 	ExecRules    *ebpf.MapSpec `ebpf:"exec_rules"`
 	Files        *ebpf.MapSpec `ebpf:"files"`
 	Held         *ebpf.MapSpec `ebpf:"held"`
+	Loaders      *ebpf.MapSpec `ebpf:"loaders"`
 	Names        *ebpf.MapSpec `ebpf:"names"`
 	Observations *ebpf.MapSpec `ebpf:"observations"`
 	Overflow     *ebpf.MapSpec `ebpf:"overflow"`
@@ -155,6 +157,7 @@ type lsmMaps struct {
 	ExecRules    *ebpf.Map `ebpf:"exec_rules"`
 	Files        *ebpf.Map `ebpf:"files"`
 	Held         *ebpf.Map `ebpf:"held"`
+	Loaders      *ebpf.Map `ebpf:"loaders"`
 	Names        *ebpf.Map `ebpf:"names"`
 	Observations *ebpf.Map `ebpf:"observations"`
 	Overflow     *ebpf.Map `ebpf:"overflow"`
@@ -177,6 +180,7 @@ func (m *lsmMaps) Close() error {
 		m.ExecRules,
 		m.Files,
 		m.Held,
+		m.Loaders,
 		m.Names,
 		m.Observations,
 		m.Overflow,

@@ -15,7 +15,7 @@ import (
 type Maps struct {
 	Settings, Tasks, Cgroups, Containers, Counts, Overflow, Denials, Observations *ebpf.Map
 
-	execRules, execConds, callers, files, seen, details, accounts, held, names *ebpf.Map
+	execRules, execConds, callers, loaders, files, seen, details, accounts, held, names *ebpf.Map
 
 	mu   sync.Mutex // serialises changes of containers and settings
 	cids sync.Map   // container id -> uint32
@@ -29,7 +29,7 @@ func (m *Maps) fields() map[string]**ebpf.Map {
 		processMapContainers: &m.Containers, processMapCounts: &m.Counts, processMapOverflow: &m.Overflow,
 		processMapDenials: &m.Denials, processMapObservations: &m.Observations,
 		processMapExecRules: &m.execRules, processMapFiles: &m.files, processMapSeen: &m.seen,
-		processMapExecConds: &m.execConds, processMapCallers: &m.callers,
+		processMapExecConds: &m.execConds, processMapCallers: &m.callers, processMapLoaders: &m.loaders,
 		processMapDetails: &m.details, processMapAccounts: &m.accounts, processMapHeld: &m.held,
 		processMapNames: &m.names,
 	}

@@ -309,6 +309,11 @@ func (e *Engine) nameCaller(m *managed, r *rootfs, pid int) error {
 		if err != nil {
 			return nil //nolint:nilerr // the same
 		}
+		if pid == m.c.PID && p.dev == 0 {
+			// The runtime's own program, which waits for the start: what it
+			// starts is started from outside.
+			return deleteKey(e.l.maps.callers, uint32(pid))
+		}
 		v := callerValue{Set: m.entry.Rules}
 		if st.Nlink > 0 {
 			v.Bits = m.callerBits(e.h, p.subject)

@@ -234,6 +234,36 @@ func TestCallersFollow(t *testing.T) {
 	}
 }
 
+// Entrypoint means the first program whether policy came before or after it,
+// and sessions, but not what a running container starts.
+func TestEntrypoint(t *testing.T) {
+	image := newImage(t)
+	e := start(t, Config{})
+	shell, app := file("/bin/sh"), file("/usr/bin/app")
+	shell.Parents, app.Parents = []string{policy.Entrypoint}, []string{policy.Entrypoint}
+	plan := makePlan(policy.ProcessPlan{Mode: v1alpha1.Protect, Listed: true, Allow: []policy.ExecRule{shell, app, file("/bin/sleep")}})
+	b := newBox(t, image, "/bin/sh", "-c", "/usr/bin/app; echo then; sleep 1000").create()
+	e.mustApply(t, b, plan)
+	if err := runc("start", b.id).Run(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the entrypoint runs", func() bool { return strings.Contains(b.output(), "then") })
+	if strings.Contains(b.output(), "app\n") {
+		t.Errorf("started by the shell: %q", b.output())
+	}
+	e.denied(t, 1, anyDenial)
+	if out, code := b.exec("/usr/bin/app"); code != 0 || out != "app\n" {
+		t.Errorf("session: %q %d", out, code)
+	}
+	if out, _ := b.sh("/usr/bin/app"); strings.Contains(out, "app\n") {
+		t.Errorf("in a session's shell: %q", out)
+	}
+	e.denied(t, 2, anyDenial)
+	if all := e.sink.all(); slices.ContainsFunc(all, func(d guard.Denial) bool { return slices.Contains(d.Signals, "from-outside") }) {
+		t.Errorf("signals: %+v", all)
+	}
+}
+
 func TestConditionsBeyondBounds(t *testing.T) {
 	b := sleeper(t, newImage(t))
 	e := start(t, Config{})

@@ -27,6 +27,7 @@ const (
 	processMapExecRules    = "exec_rules"
 	processMapFiles        = "files"
 	processMapHeld         = "held"
+	processMapLoaders      = "loaders"
 	processMapNames        = "names"
 	processMapObservations = "observations"
 	processMapOverflow     = "overflow"
@@ -102,6 +103,7 @@ type processMapSpecs struct {
 	ExecRules    *ebpf.MapSpec `ebpf:"exec_rules"`
 	Files        *ebpf.MapSpec `ebpf:"files"`
 	Held         *ebpf.MapSpec `ebpf:"held"`
+	Loaders      *ebpf.MapSpec `ebpf:"loaders"`
 	Names        *ebpf.MapSpec `ebpf:"names"`
 	Observations *ebpf.MapSpec `ebpf:"observations"`
 	Overflow     *ebpf.MapSpec `ebpf:"overflow"`
@@ -149,6 +151,7 @@ type processMaps struct {
 	ExecRules    *ebpf.Map `ebpf:"exec_rules"`
 	Files        *ebpf.Map `ebpf:"files"`
 	Held         *ebpf.Map `ebpf:"held"`
+	Loaders      *ebpf.Map `ebpf:"loaders"`
 	Names        *ebpf.Map `ebpf:"names"`
 	Observations *ebpf.Map `ebpf:"observations"`
 	Overflow     *ebpf.Map `ebpf:"overflow"`
@@ -171,6 +174,7 @@ func (m *processMaps) Close() error {
 		m.ExecRules,
 		m.Files,
 		m.Held,
+		m.Loaders,
 		m.Names,
 		m.Observations,
 		m.Overflow,

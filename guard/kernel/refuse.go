@@ -46,6 +46,8 @@ func processHooks(p *policy.ProcessPlan) []string {
 		return nil
 	case p.DenyDrift:
 		return []string{hookExec, hookMap, hookProtect}
+	case p.Listed || len(p.Deny) > 0:
+		return []string{hookExec, hookMap} // what a dynamic loader is asked to run
 	}
 	return []string{hookExec}
 }

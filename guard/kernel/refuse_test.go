@@ -285,9 +285,9 @@ func TestRefuseMonitor(t *testing.T) {
 	}
 }
 
-// The loader and LD_PRELOAD, for real.
-func TestRefuseLoader(t *testing.T) {
-	requireRefusal(t)
+// loaderImage has a dynamically linked program.
+func loaderImage(t *testing.T) string {
+	t.Helper()
 	image := newImage(t)
 	for from, to := range map[string]string{
 		"/lib64/ld-linux-x86-64.so.2": "lib64/ld-linux-x86-64.so.2", "/lib/x86_64-linux-gnu/libc.so.6": "lib/x86_64-linux-gnu/libc.so.6",
@@ -305,7 +305,13 @@ func TestRefuseLoader(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	b := sleeper(t, image)
+	return image
+}
+
+// The loader and LD_PRELOAD, for real.
+func TestRefuseLoader(t *testing.T) {
+	requireRefusal(t)
+	b := sleeper(t, loaderImage(t))
 	if out, code := b.exec("/usr/bin/denv", "X=loaded"); code != 0 || !strings.Contains(out, "X=loaded") {
 		t.Fatalf("dynamic program: %q %d", out, code)
 	}
@@ -336,6 +342,52 @@ func TestRefuseLoader(t *testing.T) {
 			}
 			if got := e.sink.total(anyDenial) - before; got != tt.denied {
 				t.Errorf("%d denials, want %d: %+v", got, tt.denied, e.sink.all())
+			}
+		})
+	}
+}
+
+// A program of the image that the loader is asked to run is judged as if it
+// were started; its libraries are not programs.
+func TestRefuseLoaded(t *testing.T) {
+	requireRefusal(t)
+	b := sleeper(t, loaderImage(t))
+	e := start(t, Config{})
+	const loader = "/lib64/ld-linux-x86-64.so.2"
+	narrow := file("/usr/bin/denv")
+	narrow.Args = []string{"X=loaded"}
+	for i, tt := range []struct {
+		name, script string
+		plan         policy.ProcessPlan
+		runs         bool
+		reasons      policy.Reason
+	}{
+		{"denied", loader + " /usr/bin/denv X=loaded", policy.ProcessPlan{Deny: []policy.ExecRule{file("/usr/bin/denv")}}, false, policy.ReasonDenied},
+		{"denied class", loader + " --library-path /lib/x86_64-linux-gnu /usr/bin/denv X=loaded", policy.ProcessPlan{Deny: []policy.ExecRule{names("denv")}}, false, policy.ReasonDenied},
+		{"hard link", "ln /usr/bin/denv /tmp/x; " + loader + " /tmp/x X=loaded", policy.ProcessPlan{Deny: []policy.ExecRule{file("/usr/bin/denv")}}, false, policy.ReasonDenied},
+		{"another is denied", loader + " /usr/bin/denv X=loaded", policy.ProcessPlan{Deny: []policy.ExecRule{file("/usr/bin/curl")}}, true, 0},
+		{"listed", loader + " /usr/bin/denv X=loaded", policy.ProcessPlan{Listed: true, Allow: []policy.ExecRule{tree("/bin"), file(loader), file("/usr/bin/denv")}}, true, 0},
+		{"not listed", loader + " /usr/bin/denv X=loaded", policy.ProcessPlan{Listed: true, Allow: []policy.ExecRule{tree("/bin"), file(loader)}}, false, policy.ReasonNotListed},
+		{"its arguments are not seen", loader + " /usr/bin/denv X=loaded", policy.ProcessPlan{Listed: true, Allow: []policy.ExecRule{tree("/bin"), file(loader), narrow}}, false, policy.ReasonNotListed | policy.ReasonUnknown},
+		{"itself", "/usr/bin/denv X=loaded", policy.ProcessPlan{Listed: true, Allow: []policy.ExecRule{tree("/bin"), file("/usr/bin/denv")}}, true, 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			tt.plan.Mode = v1alpha1.Protect
+			plan := makePlan(tt.plan)
+			plan.ID = fmt.Sprint("loaded ", i)
+			e.mustApply(t, b, plan)
+			out, _ := b.sh(tt.script + " 2>&1")
+			if strings.Contains(out, "X=loaded") != tt.runs {
+				t.Errorf("output: %q", out)
+			}
+			told := e.told(t, planTag(plan))
+			for key, n := range told {
+				if n != 1 || policy.Reason(key.Reasons) != tt.reasons || key.Kind != kindMap {
+					t.Errorf("%+v: %d", key, n)
+				}
+			}
+			if (len(told) == 0) != tt.runs {
+				t.Errorf("causes: %+v", told)
 			}
 		})
 	}
