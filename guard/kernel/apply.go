@@ -126,6 +126,7 @@ func (e *Engine) applyLocked(ctx context.Context, c workload.Container, plan *po
 	e.judgeHeld(m, r)
 	e.judgePending(m)
 	if before == nil {
+		e.describeAgain(m)
 		e.observeRunning(m, r)
 	}
 	return e.coverage(m, degraded), nil

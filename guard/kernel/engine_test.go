@@ -464,6 +464,30 @@ func TestKilledAgent(t *testing.T) {
 	}
 }
 
+// A cause that was told of before the next agent knew the container is told of
+// again, with the path that the container would use.
+func TestPathAfterRestart(t *testing.T) {
+	b := sleeper(t, newImage(t))
+	pinDir := pins(t)
+	e := start(t, Config{PinDir: pinDir})
+	plan := listed(file("/usr/bin/app"))
+	e.mustApply(t, b, plan)
+	e.stop()
+	if err := e.Close(true); err != nil {
+		t.Fatal(err)
+	}
+	if out, _ := b.sh("mkdir /data/d; cp /usr/bin/tool /data/d/t; /data/d/t"); strings.Contains(out, "tool") {
+		t.Fatalf("ran: %q", out)
+	}
+	next := start(t, Config{PinDir: pinDir})
+	next.denied(t, 1, byPath("/d/t")) // below the volume's own root
+	next.mustApply(t, b, plan)
+	next.denied(t, 1, byPath("/data/d/t"))
+	if all := next.sink.all(); len(all) != 1 {
+		t.Errorf("denials: %+v", all)
+	}
+}
+
 // A newer kernel program takes over from an older one without a gap.
 func TestUpgrade(t *testing.T) {
 	image := newImage(t)
@@ -512,7 +536,8 @@ func stopped(pid int) bool {
 // then let go or killed.
 func TestHold(t *testing.T) {
 	image := newImage(t)
-	e := start(t, Config{Hold: true})
+	// On a busy machine an answer may take longer than the default bound.
+	e := start(t, Config{Hold: true, HoldBound: time.Minute})
 	plan := listed(file("/usr/bin/app"))
 	answer := func(b *box, plan *policy.Plan) {
 		e.sink.mu.Lock()

@@ -50,6 +50,7 @@ type reporter struct {
 type cause struct {
 	n      uint64
 	denial guard.Denial
+	blind  bool // described before the container's mounts were known
 }
 
 func newReporter() reporter {
@@ -111,7 +112,7 @@ func (e *Engine) Flush() error {
 			if !ok {
 				return // forgotten between the two
 			}
-			c = &cause{denial: e.describe(id, key)}
+			c = &cause{denial: e.describe(id, key), blind: e.findCID(key.CID) == nil}
 			r.told[key] = c
 		}
 		if n.N <= c.n {
@@ -139,6 +140,28 @@ func (e *Engine) Flush() error {
 		return fmt.Errorf("read losses: %w", err)
 	}
 	return nil
+}
+
+// describeAgain tells once more of causes that an earlier agent left and that
+// were told of before the container was known here: only now their paths can be
+// said as the container says them.
+func (e *Engine) describeAgain(m *managed) {
+	r := &e.report
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for key, c := range r.told {
+		if key.CID != m.cid || !c.blind {
+			continue
+		}
+		c.blind = false
+		d := e.describe(m.c.ID, key)
+		if d.Path == c.denial.Path {
+			continue
+		}
+		d.Count, d.First, d.Last = c.denial.Count, c.denial.First, c.denial.Last
+		c.denial = d
+		e.sink.Denied(d)
+	}
 }
 
 // eachCount reads all counts, many at a time.
