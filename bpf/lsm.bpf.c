@@ -300,6 +300,18 @@ static __noinline int hold_mapping(struct scratch *sc, struct settings *s, struc
 	return 1;
 }
 
+/* Whether the program that a task runs is taken out of drift control: it may
+ * map code that has no file (a JIT compiler's memfd). */
+static __noinline int exempt_program(struct scratch *sc, struct task_struct *task, struct file *exe,
+				     struct settings *s, struct container *c)
+{
+	look(sc, task, BPF_CORE_READ(exe, f_path.dentry), s, c);
+	if (!sc->set)
+		return 0;
+	consult(sc, X_FILE, sc->hash, 0, H_ANY);
+	return sc->has & H_EXEMPT;
+}
+
 /* A file that a dynamic loader maps: the first is the program that it was asked
  * to run, and judged like one; libraries must only not be denied. What a start
  * would show (arguments, the starter, an applet) is the loader's here: a rule
@@ -371,6 +383,8 @@ static __noinline int check_mapping(struct file *file, int opened)
 	}
 	d = &slot->sc.out.detail;
 	slot->sc.out.cid = cid;
+	if (drifted == R_FILELESS && exe && exempt_program(&slot->sc, task, exe, s, c))
+		drifted = 0;
 	slot->sc.i = drifted;
 	if (drifted && refuse_file(&slot->sc, task, dentry, s, c)) {
 		if (c->flags & C_VERIFY && drifted == (R_CHANGED | R_UNKNOWN))

@@ -29,10 +29,8 @@ __noinline int consult(struct scratch *sc, __u32 kind, __u64 a, __u64 b, __u32 m
 	r = bpf_map_lookup_elem(&exec_rules, &key);
 	if (!r)
 		return 0;
-	if (r->has & H_DENY && (!(sc->has & H_DENY) || r->order < sc->order)) {
-		sc->order = r->order;
-		sc->rule = r->rule;
-	}
+	if (r->has & H_DENY)
+		deny_by(sc, r->rule, r->order);
 	sc->has |= r->has & mask;
 	if (r->conds) {
 		sc->rkey = key;

@@ -35,6 +35,16 @@ __noinline __u64 bits_of(struct scratch *sc, __u32 kind, __u64 a, __u64 b)
 	return r ? r->bits : 0;
 }
 
+/* A deny that matches; the first of them is named. */
+static __always_inline void deny_by(struct scratch *sc, __u32 rule, __u32 order)
+{
+	if (!(sc->has & H_DENY) || order < sc->order) {
+		sc->order = order;
+		sc->rule = rule;
+	}
+	sc->has |= H_DENY;
+}
+
 /* Notes one of the conditional rules on sc->rkey. */
 static long pend_step(__u32 i, struct scratch **ctx)
 {
@@ -47,9 +57,11 @@ static long pend_step(__u32 i, struct scratch **ctx)
 	r = bpf_map_lookup_elem(&exec_rules, &key);
 	if (!r || !(r->has & sc->rmask))
 		return 0;
-	if (sc->npend >= MAX_PEND) {
+	if (sc->npend >= MAX_PEND) { /* too many to look at all */
 		sc->unsure = 1;
-		return 1;
+		if (r->has & H_DENY)
+			deny_by(sc, r->rule, r->order);
+		return 0;
 	}
 	p = &sc->pend[ONLY(sc->npend, MAX_PEND - 1)];
 	p->has = r->has;
@@ -352,10 +364,8 @@ static long narrow_step(__u32 i, struct scratch **ctx)
 		if (!(p->has & H_DENY))
 			return 0;
 	}
-	if (p->has & H_DENY && (!(sc->has & H_DENY) || p->order < sc->order)) {
-		sc->order = p->order;
-		sc->rule = p->rule;
-	}
+	if (p->has & H_DENY)
+		deny_by(sc, p->rule, p->order);
 	sc->has |= p->has;
 	return 0;
 }

@@ -47,7 +47,8 @@ type ProcessPlan struct {
 	ListRule int        `json:"listRule,omitempty"`
 	Allow    []ExecRule `json:"allow,omitempty"`
 	Deny     []ExecRule `json:"deny,omitempty"`
-	// DriftAllow are paths that exceptions take out of drift control.
+	// DriftAllow are paths that exceptions take out of drift control; a program
+	// among them may also map code that has no file.
 	DriftAllow []ExecRule `json:"driftAllow,omitempty"`
 	// Waive are programs that exceptions take out of every Deny rule; they are
 	// among Allow too. A backend that cannot do this denies more, never less.

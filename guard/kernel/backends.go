@@ -32,9 +32,9 @@ func Backends() []guard.Backend {
 			ID: "lsm", Section: "process",
 			Needs:     []string{FeatureRefuse, FeatureMap, FeatureProtect},
 			Guarantee: "the call fails with EPERM; pinned, so it outlives the agent; raw_tp+kill goes on behind it",
-			Stops: []string{"all that raw_tp+kill stops, without a kill", "\"#!\" scripts anywhere", "ld.so ./file for files that the image does not have",
+			Stops: []string{"all that raw_tp+kill stops, without a kill", "\"#!\" scripts anywhere", "ld.so ./file for files that the image does not have, or that a list or a class forbids",
 				"mapping a dropped library (LD_PRELOAD)", "code mapped from memfd"},
-			Passes: []string{"a script read from standard input without a list", "an image's program run through ld.so that a list or a class denies", "code made in memory by a permitted program"},
+			Passes: []string{"a script read from standard input without a list", "code made in memory by a permitted program"},
 		},
 	}
 }

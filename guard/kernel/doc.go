@@ -42,6 +42,8 @@
 //	"#!" script on a volume or tmpfs                    -    -    yes
 //	shell reading a script as an argument or from stdin -    -    only with a list
 //	ld.so ./file, library written then preloaded        -**  -    yes
+//	program of the image that a list or a class forbids,
+//	run through ld.so                                   -**  -    yes
 //	code made in memory by a permitted program          -    -    -
 //
 // (*) while no agent runs, a file that the container wrote and that was not
@@ -58,6 +60,22 @@
 // in a state not compared yet (a chmod is enough) is mapped, and its process
 // stopped before it can use it until the agent has compared it; found to be
 // another, the process is killed, and the next mapping fails.
+//
+// A rule may be narrowed by who starts the program, as which user, with which
+// arguments, and, of interpreters, by the script that they are given; A and B
+// know the same of it. The starter is the program that the task was running
+// when it called execve: remembered by task and inherited at fork, so neither
+// orphans nor an exec in place change it. Arguments are those that the kernel
+// copied; A, which reads them before that, leaves what B finds otherwise to B.
+// At most 511 bytes of them are read: what lies behind does not let an allow
+// match, and lets a deny match. The script is the first argument that is no
+// option, followed by name from the working directory or the root. Options of
+// one letter that bring no code may stand before it; after any other (-c, -e
+// of Perl, -m), on standard input, and through "..", no script is known. It is a
+// name: who can mount over a script or change it, or set PYTHONSTARTUP,
+// BASH_ENV and their like, runs other code under it; hardening and rules on
+// files are against that. What a dynamic loader is asked to run is judged on A
+// without its arguments: a rule that asks for them does not allow it.
 //
 // When the agent is gone, C is gone with it (fanotify ends with its
 // descriptor), B goes on with what C found out so far. A kernel program that

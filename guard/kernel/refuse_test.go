@@ -166,6 +166,7 @@ func TestRefuse(t *testing.T) {
 		{"its mapping made code", maps("mprotect", "/usr/bin/lib.so"), "mapped", 0},
 		{"exempt volume", "mkdir -p /data/ok; cp /usr/bin/tool /data/ok/x; /data/ok/x", "tool", 0},
 		{"exempt library", maps("mmap", "/data/ok/x"), "mapped", 0},
+		{"nameless code of an exempt program", "cp /usr/bin/mapper /data/ok/mapper; GABIONTEST_MODE=map /data/ok/mapper mmap memfd", "mapped", 0},
 		{"data of a volume", "cp /usr/bin/lib.so /data/lib.so; GABIONTEST_MODE=map /usr/bin/mapper read /data/lib.so", "mapped", 0},
 
 		{"denied program", "/usr/bin/curl", no, 1},
