@@ -92,7 +92,8 @@ func TestSignals(t *testing.T) {
 	}
 	with := func(in, out *os.File, args ...string) {
 		t.Helper()
-		cmd := runc(append([]string{"exec", b.id}, args...)...)
+		// Detached, it gives the program what it was given itself.
+		cmd := runc(append([]string{"exec", "-d", b.id}, args...)...)
 		if in != nil {
 			cmd.Stdin = in
 		}
