@@ -138,8 +138,8 @@ func TestThousandUnderStress(t *testing.T) {
 		script string
 	}{
 		{"memory", func(t *testing.T, b *box) {
-			b.set(t, "memory", [2]string{"memory.high", "14M"}, [2]string{"memory.limit_in_bytes", "32M"})
-		}, "dd if=/dev/zero of=/data/fill bs=1M count=12 2> /dev/null; " + thousand},
+			b.set(t, "memory", [2]string{"memory.high", "28M"}, [2]string{"memory.limit_in_bytes", "64M"})
+		}, "dd if=/dev/zero of=/data/fill bs=1M count=24 2> /dev/null; " + thousand},
 		{"processor", func(t *testing.T, b *box) {
 			b.set(t, "cpu", [2]string{"cpu.max", "20000 100000"}, [2]string{"cpu.cfs_quota_us", "20000"})
 		}, "(while :; do :; done) & " + thousand + "; kill $!"},
