@@ -180,8 +180,6 @@ const (
 	condText = 256
 	globAny  = 0xff
 	globRest = 0xfe
-	// maxPend bounds the conditional rules that are looked at for one start.
-	maxPend = 64
 )
 
 // condValue mirrors struct cond: what narrows a rule.
