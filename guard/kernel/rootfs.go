@@ -201,6 +201,9 @@ func (r *rootfs) seen(printed string) string {
 // literal is the place of name itself: its directory's links are resolved, the
 // last component is taken as it is, and need not exist.
 func (r *rootfs) literal(name string) (place, error) {
+	if !path.IsAbs(name) {
+		return place{}, &fs.PathError{Op: "resolve", Path: name, Err: errors.New("not an absolute path")}
+	}
 	dir, base := path.Split(path.Clean(name))
 	if base == "" {
 		o, err := r.resolve("/")
