@@ -73,6 +73,20 @@ func TestOrdinaryWorkloads(t *testing.T) {
 		return errors.Join(w.once(k, "protect-1", nil), w.once(k, "protect-2", w.control))
 	})
 	w.all("denials", 4, sound, w.denials)
+	t.Run("detections", func(t *testing.T) { w.detections(t) })
+}
+
+// detections must be quiet on ordinary work, with policy and without.
+func (w *world) detections(t *testing.T) {
+	list, err := w.g.Events(w.ctx, "--kind", string(event.Detection), "--limit", "1000")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range list {
+		if e.Severity.Rank() >= event.Medium.Rank() {
+			t.Errorf("ordinary work in %s raised an alarm: %s", e.Workload, e.Message)
+		}
+	}
 }
 
 // all does a step for each kind, some at a time, reports each as a test of
