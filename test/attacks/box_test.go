@@ -91,7 +91,7 @@ func image(t *testing.T) string {
 			t.Fatal(err)
 		}
 	}
-	for _, f := range []string{"etc/hosts", "etc/shadow", "root/.ssh/authorized_keys", "root/.profile", "var/log/app.log", "var/log/other.log"} {
+	for _, f := range []string{"etc/hosts", "etc/shadow", "root/.ssh/authorized_keys", "root/.profile", "var/log/app.log", "var/log/other.log", "tmp/notes"} {
 		put(f, 0o644, []byte(Effect+"\n"))
 	}
 	put("opt/tools/one", 0o755, Program())

@@ -78,6 +78,14 @@ func (c *Case) Expected(b Backend) (Less, uint64) {
 	return less, max(1, c.Denials)
 }
 
+// lessens says that a backend does not prevent a case, and why.
+func (c *Case) lessens(b Backend, v Verdict, why string) {
+	if c.Less == nil {
+		c.Less = map[Backend]Less{}
+	}
+	c.Less[b] = Less{Verdict: v, Why: why}
+}
+
 // Check reports what is wrong with a list of cases.
 func Check(cases []Case) error {
 	policies := Policies()
@@ -104,7 +112,7 @@ func Check(cases []Case) error {
 // Cases are all of them.
 func Cases() []Case {
 	var all []Case
-	for _, list := range [][]Case{driftCases(), libraryCases(), scriptCases(), aliasCases(), spaceCases(), listCases(), narrowCases()} {
+	for _, list := range [][]Case{driftCases(), libraryCases(), scriptCases(), aliasCases(), spaceCases(), listCases(), narrowCases(), fileCases()} {
 		all = append(all, list...)
 	}
 	return all

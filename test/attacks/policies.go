@@ -38,6 +38,17 @@ func Policies() map[string]string {
       - {path: /usr/bin/asuser, users: [65534]}
       - {path: /usr/bin/interpreter, scripts: [/usr/bin/script]}
 `,
+		"files": `  files:
+    - {path: /volume/secrets, recursive: true, access: Read, by: [/usr/bin/reader]}
+    - {path: /volume/closed, recursive: true, access: Write, action: Deny}
+    - {path: /etc/shadow, access: Read, action: Deny}
+    - {path: /etc, recursive: true, access: Write, action: Deny}
+    - {path: /usr/bin, recursive: true, access: Write, action: Deny}
+    - {path: /var/spool/cron, recursive: true, access: Write, action: Deny}
+    - {path: /root/.ssh/authorized_keys, access: Write, action: Deny}
+    - {path: /root/.profile, access: Write, action: Deny}
+    - {path: /var/log, recursive: true, access: [Delete, Rename], action: Deny}
+`,
 	}
 	out := map[string]string{}
 	for name, body := range bodies {
