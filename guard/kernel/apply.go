@@ -298,7 +298,8 @@ func (e *Engine) Forget(containerID string) error {
 	if err := maps.Containers.Lookup(cid, &c); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
 		return fmt.Errorf("forget container %q: %w", containerID, err)
 	}
-	errs := []error{deleteKey(maps.Containers, cid), e.hooks.drop(containerID), e.dropFiles(cid)}
+	errs := []error{deleteKey(maps.Containers, cid), e.hooks.drop(containerID), e.dropFiles(cid), e.forgetHardening(cid)}
+	delete(e.needs, containerID)
 	errs = append(errs, e.Flush())
 	if m := e.find(containerID); m != nil {
 		if m.cgroup != 0 {

@@ -12,6 +12,10 @@ import (
 // Backends says what each mechanism is worth, in the words of the table in the
 // package comment.
 func Backends() []guard.Backend {
+	return append(processBackends(), hardenBackends()...)
+}
+
+func processBackends() []guard.Backend {
 	return []guard.Backend{
 		{
 			ID: "raw_tp+kill", Section: "process",

@@ -55,8 +55,13 @@ type Engine struct {
 	hooks *hookUse
 	h     hasher
 	epoch uint64
+	gap   time.Duration
 
 	apply sync.Mutex // serialises changes of what is enforced
+	// guarded by apply: whether what is the same for all containers is written,
+	// and what the hardening of each needs
+	hardened bool
+	needs    map[string]hardenNeeds
 
 	mu      sync.Mutex // guards the maps below
 	byID    map[string]*managed
@@ -131,8 +136,11 @@ func (e *Engine) open() (err error) {
 	if err := ensureBPFFS(e.cfg.PinDir); err != nil {
 		return err
 	}
-	if s, err := readSettings(e.cfg.PinDir); err == nil && s.alive() {
-		return fmt.Errorf("%w: process %d holds %s", ErrBusy, s.AgentTGID, e.cfg.PinDir)
+	if s, err := readSettings(e.cfg.PinDir); err == nil {
+		if s.alive() {
+			return fmt.Errorf("%w: process %d holds %s", ErrBusy, s.AgentTGID, e.cfg.PinDir)
+		}
+		e.gap = s.silence()
 	}
 	if e.l, err = load(e.cfg.PinDir); err != nil {
 		return err
@@ -187,6 +195,11 @@ func (e *Engine) open() (err error) {
 
 // Maps are the maps shared with the firewall.
 func (e *Engine) Maps() *Maps { return e.l.maps }
+
+// Gap is how long nobody watched before this agent, when the one before it
+// ended without saying so (killed, out of memory, or worse); 0 when it did, or
+// there was none. What it had installed went on deciding meanwhile.
+func (e *Engine) Gap() time.Duration { return e.gap }
 
 // Known lists the identifiers of all containers that are set up in the kernel,
 // also by an earlier agent. Those that have ended meanwhile need Forget.

@@ -26,7 +26,10 @@ type hookSet struct {
 	// scene writes what makes the canary's container one that may do nothing,
 	// besides its entry in the map of containers, which entry gives.
 	entry Container
-	scene func(maps map[string]*ebpf.Map) error
+	// everywhere: there are kernels that permit the set's programs, and none that
+	// let a call fail.
+	everywhere bool
+	scene      func(maps map[string]*ebpf.Map) error
 }
 
 // hook is one call that can be made to fail, and the programs that can do it,
@@ -40,9 +43,15 @@ type hook struct {
 	// container which may do nothing, and gives what came of it. It must do no
 	// harm when it is not refused.
 	canary func() error
-	// effect is for programs that refuse nothing, in place of canary: it gives
-	// EPERM when they did what they are for, seen by the maps of the trial.
+	// effect is used in place of canary where the trial's maps are needed: by a
+	// canary, or to see that programs which refuse nothing did what they are for
+	// (EPERM then).
 	effect func(maps map[string]*ebpf.Map) error
+	// children: processes that the canary's thread starts are in the container.
+	children bool
+	// counted: the caller is not told that the call was refused; that it was
+	// counted tells.
+	counted bool
 }
 
 // variant is one way into a hook: a program of the set's object, and the name
@@ -204,9 +213,25 @@ func sizeSlots(spec *ebpf.CollectionSpec) error {
 	return nil
 }
 
-func attachHook(p *ebpf.Program) (link.Link, error) {
-	if p.Type() == ebpf.LSM {
+func attachHook(p *ebpf.Program, v variant) (link.Link, error) {
+	cgroup := func(at ebpf.AttachType) (link.Link, error) {
+		root, err := cgroupMount()
+		if err != nil {
+			return nil, err
+		}
+		return link.AttachCgroup(link.CgroupOptions{Path: root, Attach: at, Program: p})
+	}
+	switch p.Type() {
+	case ebpf.LSM:
 		return link.AttachLSM(link.LSMOptions{Program: p})
+	case ebpf.RawTracepoint:
+		return link.AttachRawTracepoint(link.RawTracepointOptions{Name: strings.TrimPrefix(v.name, "raw_tp/"), Program: p})
+	case ebpf.CGroupDevice:
+		return cgroup(ebpf.AttachCGroupDevice)
+	case ebpf.CGroupSysctl:
+		return cgroup(ebpf.AttachCGroupSysctl)
+	case ebpf.CGroupSock:
+		return cgroup(ebpf.AttachCGroupInetSockCreate)
 	}
 	return link.AttachTracing(link.TracingOptions{Program: p})
 }
@@ -236,8 +261,7 @@ func (s *hookSet) newTrial() (t *trial, err error) {
 	}
 	on := settings{Layout: Layout, Instance: 1}
 	on.set(node, false)
-	on.AgentTGID = 0 // nobody waits for a canary
-	on.Heartbeat = 0
+	on.Heartbeat = 0 // nobody waits for a canary
 	if err := maps[lsmMapSettings].Put(uint32(0), on); err != nil {
 		return nil, fmt.Errorf("set up canary: %w", err)
 	}
@@ -288,7 +312,7 @@ func (t *trial) tryVariant(h hook, v variant) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, closeAll(progs, fresh)) }()
-	ln, err := attachHook(progs[v.prog])
+	ln, err := attachHook(progs[v.prog], v)
 	if err != nil {
 		return fmt.Errorf("attach: %w", err)
 	}
@@ -311,7 +335,19 @@ func closeAll(progs map[string]*ebpf.Program, maps map[string]*ebpf.Map) error {
 }
 
 // canary makes a hook's call from a thread of the canary's container.
-func (t *trial) canary(h hook) error {
+func (t *trial) canary(h hook) (err error) {
+	if h.children {
+		stop, err := t.inherit()
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, stop()) }()
+	}
+	if h.counted {
+		if err := deleteWhere(t.maps[lsmMapCounts], func(CountKey) bool { return true }); err != nil {
+			return err
+		}
+	}
 	ended := make(chan error, 1)
 	go func() {
 		// The thread ends with this goroutine.
@@ -329,7 +365,30 @@ func (t *trial) canary(h hook) error {
 		}
 		ended <- errors.Join(err, deleteKey(tasks, tid))
 	}()
-	return <-ended
+	err = <-ended
+	if h.counted {
+		var key CountKey
+		var n Count
+		if t.maps[lsmMapCounts].Iterate().Next(&key, &n) {
+			return unix.EPERM
+		}
+	}
+	return err
+}
+
+// inherit has children of the canary's threads be in its container.
+func (t *trial) inherit() (stop func() error, err error) {
+	fork := hookSet{spec: loadProcess}
+	v := variant{processProgGabionFork, "raw_tp/sched_process_fork"}
+	progs, fresh, err := fork.programs([]variant{v}, t.maps, 1)
+	if err != nil {
+		return nil, err
+	}
+	ln, err := attachHook(progs[v.prog], v)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("attach %s: %w", v.name, err), closeAll(progs, fresh))
+	}
+	return func() error { return errors.Join(ln.Close(), closeAll(progs, fresh)) }, nil
 }
 
 // tryAll tries every variant of every hook of a set, leaving nothing behind.
@@ -341,7 +400,7 @@ func (s *hookSet) tryAll() []refusal {
 		}
 		return out
 	}
-	if typesRefused() {
+	if !s.everywhere && typesRefused() {
 		return fail(errType)
 	}
 	t, err := s.newTrial()

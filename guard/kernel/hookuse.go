@@ -88,7 +88,10 @@ func (u *hookUse) try(set string, names ...string) map[string]refusal {
 			continue
 		}
 		cause := u.off
-		if cause == nil && u.typesRefused() {
+		if s.everywhere {
+			cause = nil
+		}
+		if cause == nil && !s.everywhere && u.typesRefused() {
 			cause = errType
 		}
 		if cause == nil && t == nil {
@@ -279,7 +282,7 @@ func (u *hookUse) attach(s *setUse, v variant, prog *ebpf.Program, instance uint
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return attachedHook{}, fmt.Errorf("make directory for pinned links: %w", err)
 	}
-	ln, err := attachHook(prog)
+	ln, err := attachHook(prog, v)
 	if err != nil {
 		return attachedHook{}, fmt.Errorf("attach %s: %w", v.name, err)
 	}

@@ -79,7 +79,7 @@ const (
 
 // ours reports whether this package counts causes of a kind.
 func ours(kind uint8) bool {
-	return kind == kindExec || kind == kindAgent || kind == kindRefused || kind == kindMap || kind == kindFile
+	return kind == kindExec || kind == kindAgent || kind == kindRefused || kind == kindMap || kind == kindFile || isHardening(kind)
 }
 
 // Effects of a CountKey.

@@ -22,7 +22,11 @@ const (
 
 // hookSets lists every set that there is.
 func hookSets() []hookSet {
-	return []hookSet{{
+	return []hookSet{processSet(), filesHooks(), hardenSet(), hardenSetB()}
+}
+
+func processSet() hookSet {
+	return hookSet{
 		name: setProcess, spec: loadLsm,
 		entry: Container{Flags: FlagDenyDrift | FlagExecListed | FlagExecPaths, ExecMode: modeProtect},
 		hooks: []hook{
@@ -36,7 +40,7 @@ func hookSets() []hookSet {
 				{lsmProgProtectLsm, "lsm/file_mprotect"}, {lsmProgProtectFmod, "fmod_ret/security_file_mprotect"},
 			}},
 		},
-	}, filesHooks()}
+	}
 }
 
 // processHooks are the hooks that a process section needs.

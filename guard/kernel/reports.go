@@ -117,6 +117,10 @@ func (e *Engine) Flush() error {
 		}
 		c.n = n.N
 		c.denial.Count, c.denial.First, c.denial.Last = n.N, e.wall(n.First), e.wall(n.Last)
+		if key.Effect == effectSeen {
+			e.seenHardening(c.denial)
+			return
+		}
 		e.sink.Denied(c.denial)
 	})
 	if err != nil {
@@ -203,6 +207,9 @@ func (e *Engine) wall(at uint64) time.Time {
 
 // describe says what is known of a cause besides its count.
 func (e *Engine) describe(containerID string, key CountKey) guard.Denial {
+	if isHardening(key.Kind) {
+		return e.describeHardening(containerID, key)
+	}
 	d := guard.Denial{
 		ID: denialID(e.epoch, key), ContainerID: containerID, Kind: event.ProcessExec,
 		Reasons: policy.Reason(key.Reasons), Rule: int(key.Rule), Mechanism: mechanismKill,

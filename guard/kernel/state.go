@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
@@ -19,12 +20,24 @@ func (s settings) alive() bool {
 	return monotonic()-s.Heartbeat < 2e9
 }
 
+// silence is how long nobody has given a sign of life, when the agent that
+// wrote s ended without saying so; 0 otherwise.
+func (s settings) silence() time.Duration {
+	if s.AgentTGID == 0 || s.Heartbeat == 0 || s.alive() {
+		return 0
+	}
+	return time.Duration(monotonic() - s.Heartbeat) //nolint:gosec // of one clock
+}
+
 // State is what is pinned on this machine.
 type State struct {
 	Present    bool
 	Enforcing  bool // links are attached and the kill switch is not set
 	AgentPID   int  // of the agent that last wrote; may be gone
 	AgentAlive bool
+	// Silent is how long ago an agent that ended without saying so gave its last
+	// sign of life; 0 when there is none. What is pinned goes on all the same.
+	Silent     time.Duration
 	Off        bool
 	Layout     uint32
 	Containers int
@@ -46,6 +59,7 @@ func Installed(pinDir string) (State, error) {
 		return st, fmt.Errorf("list pinned links: %w", err)
 	}
 	st.Layout, st.Off, st.AgentPID, st.AgentAlive = s.Layout, s.Off != 0, int(s.AgentTGID), s.alive()
+	st.Silent = s.silence()
 	st.Enforcing = len(links) >= len(tracepoints()) && !st.Off
 	m, err := ebpf.LoadPinnedMap(filepath.Join(mapDir(pinDir), processMapContainers), nil)
 	if err != nil {
