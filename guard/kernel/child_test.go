@@ -31,6 +31,8 @@ func TestMain(m *testing.M) {
 		os.Exit(spawnChild())
 	case "map":
 		os.Exit(mapperChild())
+	case "probe":
+		os.Exit(probeChild())
 	case "agent":
 		os.Exit(agentChild())
 	}
