@@ -129,11 +129,8 @@ func (p *Platform) workload(ref workload.Ref, list []agent.Status) console.Workl
 					w.Policies = append(w.Policies, id)
 				}
 			}
-			if st.Plan.Process != nil {
-				w.Mode["process"] = string(st.Plan.Process.Mode)
-			}
-			if st.Plan.Network != nil {
-				w.Mode["network"] = string(st.Plan.Network.Mode)
+			for section, mode := range st.Plan.Modes() {
+				w.Mode[section] = string(mode)
 			}
 		}
 		for _, c := range st.Coverage {
