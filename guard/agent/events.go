@@ -206,17 +206,10 @@ func (a *Agent) Observed(o guard.Observation) {
 	if o.Kind == event.ProcessExec && !o.InImage {
 		ev.Evidence["inImage"] = "false"
 	}
-	if o.Operation != "" {
-		ev.Evidence["operation"] = o.Operation
-	}
 	if len(o.Signals) > 0 {
 		ev.Evidence["signals"] = strings.Join(o.Signals, ",")
 	}
 	switch o.Kind {
-	case event.FileAccess:
-		ev.Message = fmt.Sprintf("%s uses files in %s (%s, by %s) for the first time", c.Workload, o.Path, o.Operation, processWords(o.Process))
-	case event.CapabilityUse:
-		ev.Message = fmt.Sprintf("%s uses capability %s (%s) for the first time", c.Workload, o.Operation, processWords(o.Process))
 	case event.NetworkConnect:
 		ev.Peer = &event.Peer{Addr: o.Peer, Port: o.PeerPort, Protocol: protocolName(o.Protocol), Workload: peer}
 		ev.Message = fmt.Sprintf("%s connects to %s for the first time", c.Workload, peerWords(ev.Peer))
@@ -224,10 +217,10 @@ func (a *Agent) Observed(o guard.Observation) {
 		ev.Peer = &event.Peer{Addr: o.Peer, LocalPort: o.LocalPort, Protocol: protocolName(o.Protocol), Workload: peer}
 		ev.Message = fmt.Sprintf("%s is reached on %s/%d by %s for the first time", c.Workload, ev.Peer.Protocol, o.LocalPort, peerName(ev.Peer))
 	case event.FileAccess:
-		ev.Evidence["access"] = o.Operation
+		ev.Evidence["operation"] = o.Operation
 		ev.Message = fmt.Sprintf("%s uses files in %s for the first time: %s, by %s", c.Workload, o.Path, o.Operation, o.Process.Exe)
 	case event.CapabilityUse:
-		ev.Evidence["capability"] = o.Operation
+		ev.Evidence["operation"] = o.Operation
 		ev.Message = fmt.Sprintf("%s uses the capability %s for the first time, by %s", c.Workload, o.Operation, o.Process.Exe)
 	default:
 		ev.Message = fmt.Sprintf("%s runs %s for the first time", c.Workload, programWords(o.Path, o.Applet))
