@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/gabion-dev/gabion/cli/platform"
+	"github.com/gabion-dev/gabion/console"
 	"github.com/gabion-dev/gabion/guard"
 	"github.com/gabion-dev/gabion/internal/term"
 )
@@ -25,6 +26,9 @@ type diagnosis struct {
 	Enforces bool `json:"enforces"`
 	// Missing says what would make it better, and how to get it.
 	Missing []string `json:"missing"`
+	// Records says what became of the kernel programs' records, by container;
+	// nil when no gabion runs.
+	Records []console.Records `json:"records,omitempty"`
 }
 
 func doctorCommand(env *Env) *cobra.Command {
@@ -37,12 +41,18 @@ func doctorCommand(env *Env) *cobra.Command {
 		Long: `Loads every kernel program and tries it on a process, a socket and a file of its
 own; nothing is read off version numbers. It says which backends work, what
 each guarantees and what only another one could stop, which container runtimes
-answer, and how to get what is missing. It changes nothing that lasts.
+answer, and how to get what is missing. It changes nothing that lasts. While
+gabion runs it also shows, for each container and ring, how many records the
+kernel programs made and how many of them were lost.
 
 Exit code 0 when processes and connections can be enforced, 4 when not.`,
 		Args: arguments(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			d := diagnose(cmd.Context())
+			var o console.Overview
+			if env.client().get(cmd.Context(), "/api/v1/overview", nil, &o) == nil {
+				d.Records = o.Records
+			}
 			if output == "json" {
 				if err := printJSON(env, d); err != nil {
 					return err
@@ -100,6 +110,10 @@ func showDiagnosis(env *Env, d diagnosis) {
 	features(env, "TRIED", d.Features)
 	p.Printf("\n")
 	features(env, "RUNTIME", d.Runtimes)
+	if d.Records != nil {
+		p.Printf("\n")
+		records(env, d.Records)
+	}
 	if len(d.Missing) > 0 {
 		p.Printf("\n%s\n", p.Paint(term.Strong, "MISSING"))
 		for _, m := range d.Missing {
@@ -146,4 +160,21 @@ func features(env *Env, head string, list []guard.Feature) {
 		rows = append(rows, []term.Cell{term.T(f.Name), mark, term.T(f.Detail)})
 	}
 	env.Out.Table([]string{head, "WORKS", "DETAIL"}, rows)
+}
+
+// records prints what became of the kernel programs' records.
+func records(env *Env, list []console.Records) {
+	var rows [][]term.Cell
+	for _, r := range list {
+		lost := term.C(term.Good, "0")
+		if r.Lost > 0 {
+			lost = term.C(term.Warn, "%d", r.Lost)
+		}
+		name := r.ContainerID
+		if len(name) > 12 {
+			name = name[:12]
+		}
+		rows = append(rows, []term.Cell{term.T(r.Workload.String()), term.T(name), term.T(r.Ring), term.T(fmt.Sprint(r.Seen)), lost})
+	}
+	env.Out.Table([]string{"RECORDS OF", "CONTAINER", "RING", "SEEN", "LOST"}, rows)
 }

@@ -92,6 +92,19 @@ type Overview struct {
 	Units    []Unit    `json:"units"`
 	Coverage Totals    `json:"coverage"`
 	Losses   []Loss    `json:"losses"`
+	// Records says of every container what became of what the kernel programs
+	// told of it.
+	Records []Records `json:"records"`
+}
+
+// Records is what became of the records that the kernel programs made for one
+// container in one ring. Decisions and counts of denials never depend on them.
+type Records struct {
+	ContainerID string       `json:"containerID"`
+	Workload    workload.Ref `json:"workload,omitzero"`
+	Ring        string       `json:"ring" enum:"denials,observations"`
+	Seen        uint64       `json:"seen" doc:"Records made, the lost ones among them"`
+	Lost        uint64       `json:"lost" doc:"Records that found no room in the ring"`
 }
 
 // Backend is an enforcement mechanism of this node.

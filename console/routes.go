@@ -68,6 +68,7 @@ func (s *Server) routes(dist fs.FS) error {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		fmt.Fprintln(w, "ok")
 	})
+	s.mux.HandleFunc("GET /metrics", s.metrics)
 	s.hookRoute()
 	s.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		if safe(r.Method) && !strings.HasPrefix(r.URL.Path, "/api/") {

@@ -116,3 +116,27 @@ type FileUse struct {
 	Access Access `json:"access"`
 	Exec   Exec   `json:"exec"` // the program that does it
 }
+
+// Modes are the modes of the sections that the plan has, by the section's name.
+func (p *Plan) Modes() map[string]v1alpha1.Mode {
+	out := map[string]v1alpha1.Mode{}
+	if p == nil {
+		return out
+	}
+	if p.Process != nil {
+		out["process"] = p.Process.Mode
+	}
+	if p.Files != nil {
+		out["files"] = p.Files.Mode
+	}
+	if p.Capabilities != nil {
+		out["capabilities"] = p.Capabilities.Mode
+	}
+	if p.Hardening != nil {
+		out["hardening"] = p.Hardening.Mode
+	}
+	if p.Network != nil {
+		out["network"] = p.Network.Mode
+	}
+	return out
+}

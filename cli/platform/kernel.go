@@ -87,6 +87,14 @@ func (k *kernelPart) asFirewall() agent.Firewall {
 	return k.firewall
 }
 
+// accounting says what became of the kernel programs' records.
+func (k *kernelPart) accounting() ([]guard.Account, error) {
+	if k.engine == nil {
+		return nil, nil
+	}
+	return k.engine.Accounting()
+}
+
 func (k *kernelPart) run(ctx context.Context, r lifecycle.Reporter) error {
 	if k.engine == nil {
 		r.Degraded(k.why.Error())

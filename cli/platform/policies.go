@@ -342,7 +342,7 @@ func (p *Platform) Forecast(ctx context.Context, id, mode string) (console.Forec
 		if prof, ok := p.agent.Profile(ref); ok {
 			past.Profile = &prof
 		}
-		page, err := p.store.Events(ctx, store.Query{Namespace: ref.Namespace, Workload: ref.Name, Kinds: []event.Kind{"process", "network"}, Limit: store.MaxPage})
+		page, err := p.store.Events(ctx, store.Query{Namespace: ref.Namespace, Workload: ref.Name, Kinds: []event.Kind{"process", "network", "file", "capability", "hardening"}, Limit: store.MaxPage})
 		if err != nil {
 			return out, err
 		}

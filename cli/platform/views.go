@@ -28,7 +28,7 @@ var _ console.Platform = (*Platform)(nil)
 func (p *Platform) Overview(ctx context.Context) (console.Overview, error) {
 	o := console.Overview{
 		Node: p.node, Version: version.Version, Revision: version.Revision(), StartedAt: p.started, Kernel: kernelRelease(),
-		Runtimes: []string{}, Losses: []console.Loss{},
+		Runtimes: []string{}, Losses: []console.Loss{}, Records: []console.Records{},
 	}
 	for _, s := range p.discovery.Status() {
 		if s.Health != "" && s.Containers > 0 || s.Health == "ok" {
@@ -69,6 +69,17 @@ func (p *Platform) Overview(ctx context.Context) (console.Overview, error) {
 		if l.Causes > 0 {
 			o.Losses = append(o.Losses, console.Loss{What: "details of denials (counted, not told apart)", Where: l.ContainerID, Count: l.Causes})
 		}
+	}
+	records, err := p.kernel.accounting()
+	if err != nil {
+		return o, err
+	}
+	for _, r := range records {
+		v := console.Records{ContainerID: r.ContainerID, Ring: r.Ring, Seen: r.Seen, Lost: r.Lost}
+		if st, err := p.agent.Container(r.ContainerID); err == nil {
+			v.Workload = st.Container.Workload
+		}
+		o.Records = append(o.Records, v)
 	}
 	if n := p.recorder.Stats().Dropped; n > 0 {
 		o.Losses = append(o.Losses, console.Loss{What: "records the bus had no room for", Where: "recorder", Count: n})
@@ -129,11 +140,8 @@ func (p *Platform) workload(ref workload.Ref, list []agent.Status) console.Workl
 					w.Policies = append(w.Policies, id)
 				}
 			}
-			if st.Plan.Process != nil {
-				w.Mode["process"] = string(st.Plan.Process.Mode)
-			}
-			if st.Plan.Network != nil {
-				w.Mode["network"] = string(st.Plan.Network.Mode)
+			for section, mode := range st.Plan.Modes() {
+				w.Mode[section] = string(mode)
 			}
 		}
 		for _, c := range st.Coverage {

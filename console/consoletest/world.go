@@ -102,6 +102,10 @@ func overview(start time.Time) console.Overview {
 			{Name: "console", State: console.UnitOK, Since: start},
 		},
 		Losses: []console.Loss{{What: "first-seen observations", Where: "data/orders-db", Count: 12, Last: start.Add(90 * time.Minute)}},
+		Records: []console.Records{
+			{ContainerID: id("orders-db"), Workload: workload.Ref{Namespace: "data", Name: "orders-db"}, Ring: "denials", Seen: 3},
+			{ContainerID: id("orders-db"), Workload: workload.Ref{Namespace: "data", Name: "orders-db"}, Ring: "observations", Seen: 412, Lost: 12},
+		},
 	}
 }
 

@@ -34,9 +34,15 @@ import (
 	"github.com/gabion-dev/gabion/workload"
 )
 
-// Kernel enforces the process section; guard/kernel.Engine is one.
+// Kernel enforces every section but the network's; guard/kernel.Engine is one.
 type Kernel interface {
+	// Apply takes the container in and enforces the process section; the other
+	// sections come after it. Each takes away what an earlier plan had and this
+	// one has not.
 	Apply(ctx context.Context, c workload.Container, plan *policy.Plan) (guard.Coverage, error)
+	ApplyFiles(ctx context.Context, c workload.Container, plan *policy.Plan) (guard.Coverage, error)
+	ApplyCapabilities(ctx context.Context, c workload.Container, plan *policy.Plan) (guard.Coverage, error)
+	ApplyHardening(ctx context.Context, c workload.Container, plan *policy.Plan) (guard.Coverage, error)
 	Forget(containerID string) error
 	Release(pid int) error
 	NotAContainer(cgroupID uint64) error

@@ -89,6 +89,21 @@ func (f fakeKernel) Apply(_ context.Context, c workload.Container, p *policy.Pla
 	f.say("kernel apply %s %v", c.ID, p != nil)
 	return guard.Coverage{Section: "process", Mechanism: f.mech, Degraded: "told so"}, f.applyErr
 }
+func (f fakeKernel) ApplyFiles(_ context.Context, c workload.Container, p *policy.Plan) (guard.Coverage, error) {
+	return f.section("files", c, p != nil && p.Files != nil), nil
+}
+func (f fakeKernel) ApplyCapabilities(_ context.Context, c workload.Container, p *policy.Plan) (guard.Coverage, error) {
+	return f.section("capabilities", c, p != nil && p.Capabilities != nil), nil
+}
+func (f fakeKernel) ApplyHardening(_ context.Context, c workload.Container, p *policy.Plan) (guard.Coverage, error) {
+	return f.section("hardening", c, p != nil && p.Hardening != nil), nil
+}
+func (f fakeKernel) section(name string, c workload.Container, wanted bool) guard.Coverage {
+	if wanted {
+		f.say("kernel apply %s to %s", name, c.ID)
+	}
+	return guard.Coverage{Section: name, Mechanism: f.mech, Degraded: "told so"}
+}
 func (f fakeKernel) Forget(id string) error        { f.say("kernel forget %s", id); return nil }
 func (f fakeKernel) Release(pid int) error         { f.say("release %d", pid); return nil }
 func (f fakeKernel) NotAContainer(cg uint64) error { f.say("not a container %d", cg); return nil }

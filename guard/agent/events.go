@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gabion-dev/gabion/api/v1alpha1"
 	"github.com/gabion-dev/gabion/event"
 	"github.com/gabion-dev/gabion/guard"
 	"github.com/gabion-dev/gabion/guard/profile"
@@ -148,8 +149,12 @@ func (a *Agent) recordDenial(d guard.Denial) {
 		}
 		ev.Mode = sectionMode(plan, d.Kind)
 	}
+	ev.Evidence = map[string]string{}
 	if d.Applet != "" {
-		ev.Evidence = map[string]string{"applet": d.Applet}
+		ev.Evidence["applet"] = d.Applet
+	}
+	if d.Operation != "" {
+		ev.Evidence["operation"] = d.Operation
 	}
 	if d.Peer.IsValid() {
 		ev.Peer = &event.Peer{Addr: d.Peer, Port: d.PeerPort, Protocol: protocolName(d.Protocol), Workload: peer, LocalPort: d.LocalPort}
@@ -201,6 +206,9 @@ func (a *Agent) Observed(o guard.Observation) {
 	if o.Kind == event.ProcessExec && !o.InImage {
 		ev.Evidence["inImage"] = "false"
 	}
+	if len(o.Signals) > 0 {
+		ev.Evidence["signals"] = strings.Join(o.Signals, ",")
+	}
 	switch o.Kind {
 	case event.NetworkConnect:
 		ev.Peer = &event.Peer{Addr: o.Peer, Port: o.PeerPort, Protocol: protocolName(o.Protocol), Workload: peer}
@@ -209,10 +217,10 @@ func (a *Agent) Observed(o guard.Observation) {
 		ev.Peer = &event.Peer{Addr: o.Peer, LocalPort: o.LocalPort, Protocol: protocolName(o.Protocol), Workload: peer}
 		ev.Message = fmt.Sprintf("%s is reached on %s/%d by %s for the first time", c.Workload, ev.Peer.Protocol, o.LocalPort, peerName(ev.Peer))
 	case event.FileAccess:
-		ev.Evidence["access"] = o.Operation
+		ev.Evidence["operation"] = o.Operation
 		ev.Message = fmt.Sprintf("%s uses files in %s for the first time: %s, by %s", c.Workload, o.Path, o.Operation, o.Process.Exe)
 	case event.CapabilityUse:
-		ev.Evidence["capability"] = o.Operation
+		ev.Evidence["operation"] = o.Operation
 		ev.Message = fmt.Sprintf("%s uses the capability %s for the first time, by %s", c.Workload, o.Operation, o.Process.Exe)
 	default:
 		ev.Message = fmt.Sprintf("%s runs %s for the first time", c.Workload, programWords(o.Path, o.Applet))
@@ -265,17 +273,27 @@ func denialSeverity(d guard.Denial) event.Severity {
 	return event.Medium
 }
 
-func sectionMode(plan *policy.Plan, k event.Kind) string {
+// sectionOf names the section of a plan that speaks about a kind of event.
+func sectionOf(k event.Kind) string {
+	switch k {
+	case event.FileAccess:
+		return "files"
+	case event.CapabilityUse:
+		return "capabilities"
+	case event.Hardening:
+		return "hardening"
+	}
 	if strings.HasPrefix(string(k), "network.") {
-		if plan.Network != nil {
-			return string(plan.Network.Mode)
-		}
-		return "Learn"
+		return "network"
 	}
-	if plan.Process != nil {
-		return string(plan.Process.Mode)
+	return "process"
+}
+
+func sectionMode(plan *policy.Plan, k event.Kind) string {
+	if m, ok := plan.Modes()[sectionOf(k)]; ok {
+		return string(m)
 	}
-	return "Learn"
+	return string(v1alpha1.Learn)
 }
 
 func denialMessage(c workload.Container, d guard.Denial, ev event.Event) string {
@@ -288,6 +306,15 @@ func denialMessage(c workload.Container, d guard.Denial, ev event.Event) string 
 		what = "a connection from " + peerName(ev.Peer) + " to " + c.Workload.String() + " port " + strconv.Itoa(int(d.LocalPort))
 	case event.NetworkSocket:
 		what = "a socket that bypasses the firewall in " + c.Workload.String()
+	case event.FileAccess:
+		what = fmt.Sprintf("%s of %s by %s in %s", d.Operation, d.Path, processWords(d.Process), c.Workload)
+	case event.CapabilityUse:
+		what = fmt.Sprintf("use of capability %s by %s in %s", d.Operation, processWords(d.Process), c.Workload)
+	case event.Hardening:
+		what = fmt.Sprintf("%s by %s in %s", d.Operation, processWords(d.Process), c.Workload)
+		if d.Path != "" {
+			what = fmt.Sprintf("%s (%s) by %s in %s", d.Operation, d.Path, processWords(d.Process), c.Workload)
+		}
 	default:
 		what = programWords(d.Path, d.Applet) + " in " + c.Workload.String()
 	}
@@ -322,6 +349,13 @@ func programWords(file, applet string) string {
 		return file + " as " + applet
 	}
 	return file
+}
+
+func processWords(p event.Process) string {
+	if p.Exe == "" {
+		return "process " + strconv.Itoa(p.PID)
+	}
+	return p.Exe
 }
 
 func peerName(p *event.Peer) string {

@@ -30,9 +30,7 @@ func TestPrepareCoversBeforeTheStart(t *testing.T) {
 	if ev := n.seen(event.ContainerStart); len(ev) != 1 || ev[0].Evidence["heldBy"] != "NRI" || ev[0].Evidence["coveredAfterMs"] == "" {
 		t.Errorf("start events %+v", ev)
 	}
-	if !slices.Contains(n.said(), "on start") {
-		t.Error("discovery was not told whom to ask")
-	}
+	await(t, "discovery is told whom to ask", func() bool { return slices.Contains(n.said(), "on start") })
 }
 
 func TestPrepareWithoutCover(t *testing.T) {

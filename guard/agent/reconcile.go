@@ -81,13 +81,16 @@ func (a *Agent) reconcile(ctx context.Context, id string) {
 // enforce applies plan by every part there is and says why a section that
 // should be enforced is not.
 func (a *Agent) enforce(ctx context.Context, c workload.Container, plan *policy.Plan, n *facts.Neighbourhood) (coverage []guard.Coverage, blind string, err error) {
-	one := func(section string, wanted bool, have bool, apply func() (guard.Coverage, error)) {
+	missing := "this node cannot load the part that enforces it (see gabion doctor)"
+	one := func(section string, wanted, always, have bool, apply func() (guard.Coverage, error)) {
 		cov := guard.Coverage{Section: section, Mechanism: "none", Guarantee: "nothing is enforced"}
-		why := "this node cannot load the part that enforces it (see gabion doctor)"
+		why := missing
 		if have {
 			got, failed := apply()
 			if failed == nil {
-				coverage = append(coverage, got)
+				if wanted || always {
+					coverage = append(coverage, got)
+				}
 				if got.Mechanism == "none" && wanted {
 					blind = section + ": " + got.Degraded
 				}
@@ -97,13 +100,26 @@ func (a *Agent) enforce(ctx context.Context, c workload.Container, plan *policy.
 			err = errors.Join(err, failed)
 		}
 		cov.Degraded = why
-		coverage = append(coverage, cov)
+		if wanted || always {
+			coverage = append(coverage, cov)
+		}
 		if wanted {
 			blind = section + ": " + why
 		}
 	}
-	one("process", plan != nil && plan.Process != nil, a.deps.Kernel != nil, func() (guard.Coverage, error) { return a.deps.Kernel.Apply(ctx, c, plan) })
-	one("network", plan != nil && plan.Network != nil, a.deps.Firewall != nil, func() (guard.Coverage, error) { return a.deps.Firewall.Apply(ctx, c, plan, n) })
+	k := a.deps.Kernel
+	modes := plan.Modes()
+	has := func(section string) bool { _, ok := modes[section]; return ok }
+	one("process", has("process"), true, k != nil, func() (guard.Coverage, error) { return k.Apply(ctx, c, plan) })
+	nowhere := missing
+	if err != nil { // the other sections stand on what Apply sets up
+		k, missing = nil, "the container could not be taken in: "+err.Error()
+	}
+	one("files", has("files"), false, k != nil, func() (guard.Coverage, error) { return k.ApplyFiles(ctx, c, plan) })
+	one("capabilities", has("capabilities"), false, k != nil, func() (guard.Coverage, error) { return k.ApplyCapabilities(ctx, c, plan) })
+	one("hardening", has("hardening"), false, k != nil, func() (guard.Coverage, error) { return k.ApplyHardening(ctx, c, plan) })
+	missing = nowhere
+	one("network", has("network"), true, a.deps.Firewall != nil, func() (guard.Coverage, error) { return a.deps.Firewall.Apply(ctx, c, plan, n) })
 	return coverage, blind, err
 }
 

@@ -112,8 +112,12 @@ func (e *entry) state() State {
 	if e.plan == nil || !e.applied {
 		return Learning
 	}
+	modes := e.plan.Modes()
+	if len(modes) == 0 {
+		return Learning
+	}
 	weakest := Enforced
-	for _, m := range sectionModes(e.plan) {
+	for _, m := range modes {
 		switch m {
 		case v1alpha1.Monitor:
 			if weakest == Enforced {
@@ -124,20 +128,6 @@ func (e *entry) state() State {
 		}
 	}
 	return weakest
-}
-
-func sectionModes(p *policy.Plan) map[string]v1alpha1.Mode {
-	out := map[string]v1alpha1.Mode{}
-	if p.Process != nil {
-		out["process"] = p.Process.Mode
-	}
-	if p.Network != nil {
-		out["network"] = p.Network.Mode
-	}
-	if len(out) == 0 {
-		out["process"] = v1alpha1.Learn
-	}
-	return out
 }
 
 // Neighbourhood is who lives at which address now.
