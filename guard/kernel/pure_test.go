@@ -255,6 +255,16 @@ func TestProbe(t *testing.T) {
 	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
 	pinDir := pins(t)
 	features := Probe(context.Background(), pinDir)
+	// What only programs of the refused types could do.
+	needTypes := map[string]bool{}
+	for _, set := range hookSets() {
+		for _, h := range set.hooks {
+			needTypes["refusing "+h.name] = !slices.ContainsFunc(h.variants, func(v variant) bool {
+				m := v.mechanism()
+				return m != "lsm" && m != "fmod_ret" && m != "fexit"
+			})
+		}
+	}
 	for _, f := range features {
 		t.Logf("%-34s %-5v %s", f.Name, f.Works, f.Detail)
 		if !f.Works && (f.Detail == "" || f.Remedy == "") {
@@ -262,12 +272,8 @@ func TestProbe(t *testing.T) {
 		}
 		switch f.Name {
 		case FeatureLSM, FeatureFmodRet: // one is enough
-		case FeatureRefuse, FeatureMap, FeatureProtect:
-			if f.Works == typesRefused() {
-				t.Errorf("%s: %+v", f.Name, f)
-			}
 		default:
-			if !f.Works {
+			if !f.Works && !(typesRefused() && needTypes[f.Name]) {
 				t.Errorf("%s does not work: %s", f.Name, f.Detail)
 			}
 		}
