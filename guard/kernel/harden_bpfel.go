@@ -29,6 +29,7 @@ const (
 	hardenMapFiles         = "files"
 	hardenMapHardening     = "hardening"
 	hardenMapHeld          = "held"
+	hardenMapLoaders       = "loaders"
 	hardenMapNames         = "names"
 	hardenMapObservations  = "observations"
 	hardenMapOverflow      = "overflow"
@@ -238,6 +239,7 @@ type hardenMapSpecs struct {
 	Files        *ebpf.MapSpec `ebpf:"files"`
 	Hardening    *ebpf.MapSpec `ebpf:"hardening"`
 	Held         *ebpf.MapSpec `ebpf:"held"`
+	Loaders      *ebpf.MapSpec `ebpf:"loaders"`
 	Names        *ebpf.MapSpec `ebpf:"names"`
 	Observations *ebpf.MapSpec `ebpf:"observations"`
 	Overflow     *ebpf.MapSpec `ebpf:"overflow"`
@@ -289,6 +291,7 @@ type hardenMaps struct {
 	Files        *ebpf.Map `ebpf:"files"`
 	Hardening    *ebpf.Map `ebpf:"hardening"`
 	Held         *ebpf.Map `ebpf:"held"`
+	Loaders      *ebpf.Map `ebpf:"loaders"`
 	Names        *ebpf.Map `ebpf:"names"`
 	Observations *ebpf.Map `ebpf:"observations"`
 	Overflow     *ebpf.Map `ebpf:"overflow"`
@@ -315,6 +318,7 @@ func (m *hardenMaps) Close() error {
 		m.Files,
 		m.Hardening,
 		m.Held,
+		m.Loaders,
 		m.Names,
 		m.Observations,
 		m.Overflow,

@@ -29,6 +29,7 @@ const (
 	hardenbMapFiles        = "files"
 	hardenbMapHardening    = "hardening"
 	hardenbMapHeld         = "held"
+	hardenbMapLoaders      = "loaders"
 	hardenbMapNames        = "names"
 	hardenbMapObservations = "observations"
 	hardenbMapOverflow     = "overflow"
@@ -108,6 +109,7 @@ type hardenbMapSpecs struct {
 	Files        *ebpf.MapSpec `ebpf:"files"`
 	Hardening    *ebpf.MapSpec `ebpf:"hardening"`
 	Held         *ebpf.MapSpec `ebpf:"held"`
+	Loaders      *ebpf.MapSpec `ebpf:"loaders"`
 	Names        *ebpf.MapSpec `ebpf:"names"`
 	Observations *ebpf.MapSpec `ebpf:"observations"`
 	Overflow     *ebpf.MapSpec `ebpf:"overflow"`
@@ -157,6 +159,7 @@ type hardenbMaps struct {
 	Files        *ebpf.Map `ebpf:"files"`
 	Hardening    *ebpf.Map `ebpf:"hardening"`
 	Held         *ebpf.Map `ebpf:"held"`
+	Loaders      *ebpf.Map `ebpf:"loaders"`
 	Names        *ebpf.Map `ebpf:"names"`
 	Observations *ebpf.Map `ebpf:"observations"`
 	Overflow     *ebpf.Map `ebpf:"overflow"`
@@ -181,6 +184,7 @@ func (m *hardenbMaps) Close() error {
 		m.Files,
 		m.Hardening,
 		m.Held,
+		m.Loaders,
 		m.Names,
 		m.Observations,
 		m.Overflow,
