@@ -139,9 +139,7 @@ func deeds() []deed {
 			return os.WriteFile("/proc/self/oom_score_adj", []byte("0"), 0)
 		}, killsInstead: true},
 		{name: "setuid-files", bad: chmodTo(0o4755), benign: chmodTo(0o755)},
-		{name: "privilege-gain", bad: gainCanary, benign: func() error {
-			return spawnWith("/usr/bin/tool", &syscall.ProcAttr{Sys: &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534, NoSetGroups: true}}})
-		}, killsInstead: true},
+		{name: "privilege-gain", bad: asNobody(setuidTool), benign: asNobody("/usr/bin/tool"), killsInstead: true},
 		{name: "writable-code", bad: codeChangeCanary, benign: func() error { return anonymous(unix.PROT_READ|unix.PROT_WRITE, nil) }},
 		{name: "socket-shell", bad: startedCanary, benign: func() error { return spawn("/usr/bin/tool", nil) }, killsInstead: true},
 		{name: "foreign-files", bad: foreign, benign: openFile("/etc", unix.O_RDONLY|unix.O_DIRECTORY)},
@@ -151,6 +149,16 @@ func deeds() []deed {
 		}},
 		{name: "chroot", bad: chrootCanary, benign: func() error { return unix.Chdir("/") }},
 		{name: "SYS_ADMIN", bad: func() error { return unix.Sethostname([]byte("box")) }, benign: func() error { return unix.Uname(new(unix.Utsname)) }},
+	}
+}
+
+// setuidTool is a program that makes root of whoever starts it.
+const setuidTool = "/usr/bin/setuid"
+
+func asNobody(program string) func() error {
+	return func() error {
+		who := &syscall.Credential{Uid: 65534, Gid: 65534, NoSetGroups: true}
+		return spawnWith(program, &syscall.ProcAttr{Sys: &syscall.SysProcAttr{Credential: who}})
 	}
 }
 
@@ -194,9 +202,12 @@ func probeChild() int {
 	return 0
 }
 
-// withProber adds copies of the test binary to an image.
+// withProber adds copies of the test binary to an image, and a setuid program.
 func withProber(t testing.TB, image string, names ...string) string {
 	t.Helper()
+	if err := errors.Join(os.WriteFile(image+setuidTool, exitELF(), 0o755), os.Chmod(image+setuidTool, os.ModeSetuid|0o755)); err != nil {
+		t.Fatal(err)
+	}
 	for _, name := range names {
 		in, err := os.Open("/proc/self/exe")
 		if err != nil {
