@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -89,14 +90,33 @@ func diagnose(ctx context.Context) diagnosis {
 	if !d.Root {
 		d.Missing = append(d.Missing, "root: kernel programs cannot be loaded without it; run: sudo gabion doctor")
 	}
-	for _, list := range [][]guard.Feature{d.Features, d.Runtimes} {
-		for _, f := range list {
-			if !f.Works && f.Remedy != "" {
-				d.Missing = append(d.Missing, f.Name+": "+f.Remedy)
-			}
-		}
-	}
+	d.Missing = append(d.Missing, missing(slices.Concat(d.Features, d.Runtimes))...)
 	return d
+}
+
+// missing says each remedy once, with what it is for.
+func missing(list []guard.Feature) []string {
+	var remedies []string
+	lacking := map[string][]string{}
+	for _, f := range list {
+		if f.Works || f.Remedy == "" {
+			continue
+		}
+		if lacking[f.Remedy] == nil {
+			remedies = append(remedies, f.Remedy)
+		}
+		lacking[f.Remedy] = append(lacking[f.Remedy], f.Name)
+	}
+	out := make([]string, 0, len(remedies))
+	for _, r := range remedies {
+		names := lacking[r]
+		what := strings.Join(names, ", ")
+		if len(names) > 3 {
+			what = fmt.Sprintf("%s and %d more", strings.Join(names[:2], ", "), len(names)-2)
+		}
+		out = append(out, what+": "+r)
+	}
+	return out
 }
 
 func showDiagnosis(env *Env, d diagnosis) {

@@ -3,6 +3,7 @@ package kernel
 import (
 	"fmt"
 	"path/filepath"
+	"slices"
 
 	"github.com/cilium/ebpf"
 
@@ -12,7 +13,7 @@ import (
 // Backends says what each mechanism is worth, in the words of the table in the
 // package comment.
 func Backends() []guard.Backend {
-	return append(processBackends(), hardenBackends()...)
+	return slices.Concat(processBackends(), []guard.Backend{filesBackend()}, hardenBackends())
 }
 
 func processBackends() []guard.Backend {
