@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -83,7 +84,7 @@ func image(t *testing.T) string {
 		take("usr/bin/"+name, busybox)
 	}
 	put("usr/bin/setuid", 0o755, Program())
-	if err := os.Chmod(filepath.Join(dir, "usr/bin/setuid"), 0o4755); err != nil {
+	if err := os.Chmod(filepath.Join(dir, "usr/bin/setuid"), os.ModeSetuid|0o755); err != nil {
 		t.Fatal(err)
 	}
 	for _, d := range []string{"etc/cron.d", "var/spool/cron"} {
@@ -160,6 +161,7 @@ func newBox(t *testing.T, name, image string) *box {
 		}
 	}
 	furnish(t, volume)
+	serveRuntime(t, volume)
 	caps := capabilities()
 	spec := specs.Spec{
 		Version: "1.0.2", Root: &specs.Root{Path: root}, Hostname: "box",
@@ -211,6 +213,19 @@ func furnish(t *testing.T, volume string) {
 	}
 	if err := os.WriteFile(filepath.Join(volume, "free"), nil, 0o644); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// serveRuntime listens on the node as container runtimes do, at names that the
+// container sees on its volume.
+func serveRuntime(t *testing.T, volume string) {
+	t.Helper()
+	for _, name := range []string{"docker.sock", "containerd.sock", "plain.sock"} {
+		l, err := net.Listen("unix", filepath.Join(volume, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { l.Close() })
 	}
 }
 

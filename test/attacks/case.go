@@ -20,6 +20,9 @@ type Case struct {
 	// Some where chance decides.
 	Kind    event.Kind
 	Denials uint64
+	// Starts are how many processes of the attacker's own program the attack
+	// takes; zero is one. Each makes noise: see field.noise.
+	Starts uint64
 	// Less are the backends that do not prevent it; the others must.
 	Less map[Backend]Less
 	// Core cases are run in guests each time.
@@ -112,7 +115,7 @@ func Check(cases []Case) error {
 // Cases are all of them.
 func Cases() []Case {
 	var all []Case
-	for _, list := range [][]Case{driftCases(), libraryCases(), scriptCases(), aliasCases(), spaceCases(), listCases(), narrowCases(), fileCases()} {
+	for _, list := range [][]Case{driftCases(), libraryCases(), scriptCases(), aliasCases(), spaceCases(), listCases(), narrowCases(), fileCases(), hardeningCases(), capabilityCases()} {
 		all = append(all, list...)
 	}
 	return all

@@ -38,6 +38,10 @@ func Policies() map[string]string {
       - {path: /usr/bin/asuser, users: [65534]}
       - {path: /usr/bin/interpreter, scripts: [/usr/bin/script]}
 `,
+		"hardening": `  hardening: {preset: Restricted}
+`,
+		"capabilities": `  capabilities: {allow: [NET_BIND_SERVICE, SETUID, SETGID, CHOWN, DAC_OVERRIDE]}
+`,
 		"files": `  files:
     - {path: /volume/secrets, recursive: true, access: Read, by: [/usr/bin/reader]}
     - {path: /volume/closed, recursive: true, access: Write, action: Deny}
