@@ -87,6 +87,14 @@ func (k *kernelPart) asFirewall() agent.Firewall {
 	return k.firewall
 }
 
+// gap is how long nobody watched before an unclean end was noticed.
+func (k *kernelPart) gap() time.Duration {
+	if k.engine == nil {
+		return 0
+	}
+	return k.engine.Gap()
+}
+
 // accounting says what became of the kernel programs' records.
 func (k *kernelPart) accounting() ([]guard.Account, error) {
 	if k.engine == nil {

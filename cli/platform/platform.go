@@ -254,7 +254,12 @@ func (p *Platform) units() []lifecycle.Unit {
 			return p.recorder.Run(ctx)
 		}},
 		{Name: "responder", MayFail: true, Run: simple(p.responder.Run)},
-		{Name: "kernel", Run: p.kernel.run},
+		{Name: "kernel", Run: func(ctx context.Context, r lifecycle.Reporter) error {
+			if gap := p.kernel.gap(); gap > 0 {
+				p.recorder.Record(p.unwatched(gap))
+			}
+			return p.kernel.run(ctx, r)
+		}},
 		{Name: "firewall", Run: p.kernel.runFirewall},
 		{Name: "agent", Run: func(ctx context.Context, r lifecycle.Reporter) error {
 			// The policies of the folder are in force before the first container
@@ -376,6 +381,15 @@ func (p *Platform) health(cause string, sev event.Severity, msg string) event.Ev
 	now := time.Now().UTC()
 	return event.Event{ID: eventID(p.node, cause), Kind: event.AgentHealth, First: now, Last: now, Count: 1, Severity: sev,
 		Node: p.node, Message: msg, Actor: version.Name}
+}
+
+// unwatched says that the agent before this one ended without saying so.
+func (p *Platform) unwatched(gap time.Duration) event.Event {
+	ev := p.health("unwatched-"+time.Now().String(), event.High, fmt.Sprintf(
+		"The agent before this one ended without saying so, and nobody watched for %s: what it had put in force stayed in force, "+
+			"but containers that started meanwhile had no policy and nothing was learned", gap.Round(100*time.Millisecond)))
+	ev.Reasons = []string{"unwatched"}
+	return ev
 }
 
 // recorderHealth passes on what the recorder says of itself.

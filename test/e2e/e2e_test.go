@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -233,6 +234,9 @@ func TestThousandAttemptsAcrossAKilledAgent(t *testing.T) {
 	if e.Count != 1000 {
 		t.Errorf("the count is %d, want exactly 1000", e.Count)
 	}
+	m.event("that nobody watched for a while", func(e event.Event) bool {
+		return e.Kind == event.AgentHealth && slices.Contains(e.Reasons, "unwatched")
+	})
 	list, err := m.g.Events(m.ctx, "--limit", "1000")
 	if err != nil {
 		t.Fatal(err)
