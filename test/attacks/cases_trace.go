@@ -6,7 +6,9 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"strings"
 	"syscall"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -18,6 +20,15 @@ func child() (pid int, stop func(), err error) {
 	cmd.Env = []string{"SECRET=hidden"}
 	if err := cmd.Start(); err != nil {
 		return 0, nil, err
+	}
+	// Start returns while the kernel is still at it; the program has begun when
+	// it sleeps under its name.
+	for range 1000 {
+		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", cmd.Process.Pid))
+		if err == nil && strings.Contains(string(b), "(sleep) S ") {
+			break
+		}
+		time.Sleep(time.Millisecond)
 	}
 	return cmd.Process.Pid, func() { _ = cmd.Process.Kill(); _ = cmd.Wait() }, nil
 }
