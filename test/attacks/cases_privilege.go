@@ -182,21 +182,19 @@ func socketShell(network, addr string, dial bool, shell string) error {
 	if err != nil {
 		return err
 	}
-	defer near.Close()
 	far, err := l.Accept()
 	if err != nil {
 		return err
 	}
-	defer far.Close()
 	victim, boss := near, far
 	if !dial {
 		victim, boss = far, near
 	}
+	defer boss.Close()
 	f, err := victim.(*net.TCPConn).File()
 	if err != nil {
 		return err
 	}
-	defer f.Close()
 	// The descriptor's own blocking mode: a shell expects to wait.
 	if err := unix.SetNonblock(int(f.Fd()), false); err != nil {
 		return err
@@ -206,6 +204,10 @@ func socketShell(network, addr string, dial bool, shell string) error {
 		return err
 	}
 	defer func() { _ = cmd.Process.Kill(); _ = cmd.Wait() }()
+	// From here only the shell holds its end: when it dies, the other end hears.
+	if err := errors.Join(f.Close(), victim.Close()); err != nil {
+		return err
+	}
 	if _, err := boss.Write([]byte("echo ef''fect; exit\n")); err != nil {
 		return err
 	}
