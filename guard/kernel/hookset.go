@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"runtime"
 	"strings"
+	"time"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
@@ -303,8 +304,21 @@ func (t *trial) try(h hook, all bool) refusal {
 	return r
 }
 
+// permitted reports whether a hook's call succeeds as it should before a
+// program is tried. Kernels take down the link of the variant before it in
+// their own time (a work queue), so a refusal is asked about again for a while.
+func (t *trial) permitted(h hook) bool {
+	for range 50 {
+		if !errors.Is(t.canary(h), unix.EPERM) {
+			return true
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	return false
+}
+
 func (t *trial) tryVariant(h hook, v variant) (err error) {
-	if err := t.canary(h); errors.Is(err, unix.EPERM) {
+	if !t.permitted(h) {
 		return errors.New("cannot be tried: the call is refused without it")
 	}
 	progs, fresh, err := t.set.programs([]variant{v}, t.maps, 1)

@@ -50,7 +50,7 @@ func TestCanaries(t *testing.T) {
 				t.Errorf("%s: %v, with bpf listed: %v", a.name, a.err, listed)
 			}
 			if a.mechanism() == "fmod_ret" && a.err != nil {
-				t.Errorf("%s: %v", a.name, a.err)
+				t.Errorf("%s: %s: %v", r.hook, a.name, a.err)
 			}
 		}
 	}

@@ -159,7 +159,11 @@ func inGuest(t *testing.T, g guest, m Machine, c *matrix.Column, programs map[st
 	m.Archive, m.Console = filepath.Join(dir, "archive"), filepath.Join(dir, "console")
 	files := map[string]string{}
 	var more []string
-	order := Order{Suites: []Suite{{Name: "probe", Args: []string{"/init", "probe"}, Timeout: time.Minute}}}
+	var order Order
+	if *page != "" { // trying every way into every hook takes minutes in emulation
+		order.Suites = append(order.Suites, Suite{Name: "probe", Args: []string{"/init", "probe"}, Timeout: 10 * time.Minute})
+	}
+	probes := len(order.Suites)
 	for _, s := range g.suites {
 		program, ok := programs["./"+s]
 		if !ok || !*full && *onlyTests == "" && core[s] == "" {
@@ -223,8 +227,8 @@ func inGuest(t *testing.T, g guest, m Machine, c *matrix.Column, programs map[st
 	if err != nil {
 		t.Errorf("%v\nthe suite that ran said last:\n%s", err, lines.Bytes()[max(0, lines.Len()-4000):])
 	}
-	if len(c.Suites) != len(order.Suites)-1 {
-		t.Errorf("%d of %d suites ended", len(c.Suites), len(order.Suites)-1)
+	if len(c.Suites) != len(order.Suites)-probes {
+		t.Errorf("%d of %d suites ended", len(c.Suites), len(order.Suites)-probes)
 	}
 }
 
