@@ -26,6 +26,16 @@ func Require(t testing.TB, capability string, ok bool, why string) {
 	t.Skipf("needs %s: %s", capability, why)
 }
 
+// RequireNamed is Require for what "all" does not stand for: capabilities that
+// only some machines have, and that those claim by name.
+func RequireNamed(t testing.TB, capability string, ok bool, why string) {
+	t.Helper()
+	if !ok && !slices.Contains(strings.Split(os.Getenv("GABION_REQUIRE"), ","), capability) {
+		t.Skipf("needs %s: %s", capability, why)
+	}
+	Require(t, capability, ok, why)
+}
+
 // RequireRoot is Require for the capability "root".
 func RequireRoot(t testing.TB) {
 	t.Helper()

@@ -73,7 +73,7 @@ var core = map[string]string{
 }
 
 // has are the capabilities of every guest.
-const has = "root,busybox,bpffs,overlay,runc,cgroup2,netns,bridge,network programs,cgroup/connect,cgroup/sendmsg,cgroup/setsockopt,clsact floor"
+const has = "refused calls,root,busybox,bpffs,overlay,runc,cgroup2,netns,bridge,network programs,cgroup/connect,cgroup/sendmsg,cgroup/setsockopt,clsact floor"
 
 // TestKernels runs the suites of the rooms that talk to the kernel under
 // Debian's kernels. Each of their tests is reported as one of its own.
