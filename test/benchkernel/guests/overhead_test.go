@@ -30,10 +30,7 @@ const (
 // instructions than the gate, under Debian's kernels. It takes minutes for
 // each kernel, so it is part of `make test-kernel`.
 func TestOverhead(t *testing.T) {
-	if !*full && *series == "" {
-		t.Log("not asked for (-full, or -guest SERIES): make test-kernel measures")
-		return
-	}
+	testkit.RequireNamed(t, "overhead gate", *full || *series != "", "not asked for (-full, or -guest SERIES); make test-kernel measures")
 	testkit.RequireRoot(t)
 	_, err := exec.LookPath(vm.Emulator)
 	testkit.Require(t, "qemu", err == nil, vm.Emulator+" is not installed (Debian: qemu-system-x86)")
